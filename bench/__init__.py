@@ -1,0 +1,40 @@
+"""Homography benchmark for SuperPoint and other local features.
+
+>>> import bench
+>>> result = bench.compare(["methods=classical"])  # doctest: +SKIP
+>>> result.summary.table  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.run import Run
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "compare"]
+
+
+def compare(overrides: Sequence[str] = ()) -> Run:
+    """Run a benchmark with the overrides one would type after ``bench``.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        For example ``["dataset=hpatches", "methods=classical"]``.
+
+    Returns
+    -------
+    bench.run.Run
+        Rows, times, summary, manifest and the path of the report.
+
+    Raises
+    ------
+    bench.errors.BenchError
+    """
+    from bench.config import compose
+    from bench.run import run
+
+    return run(compose(overrides), ["bench", *overrides])

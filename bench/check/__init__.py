@@ -1,0 +1,1 @@
+"""The release gate: a candidate run against a baseline, with paired cluster statistics."""

@@ -1,0 +1,107 @@
+"""`bench baseline`: write a compact, reviewable baseline from a finished run."""
+
+from __future__ import annotations
+
+import io
+import logging
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bench.check.config import BaselineConfig
+from bench.check.evidence import KIND, SCHEMA_VERSION, Evidence, load
+from bench.check.outputs import sample
+from bench.check.values import with_derived
+from bench.errors import BenchError, ConfigError, StoreError
+from bench.store import write_atomic, write_json
+
+log = logging.getLogger(__name__)
+
+
+def write_baseline(config: BaselineConfig) -> Path:
+    """Write ``<baselines>/<name>`` and return it.
+
+    Raises
+    ------
+    ConfigError
+        If run or name are not given, the baseline exists, or a method is not in the run.
+    StoreError
+        If the run cannot be read or the baseline cannot be written.
+    """
+    if config.run is None or config.name is None:
+        raise ConfigError("say what becomes of which run: `bench baseline run=results/<run> name=NAME`")
+    run = load(Path(config.run))
+    target = Path(config.baselines) / config.name
+    if target.exists() and not config.replace:
+        raise ConfigError(f"{target} exists; choose another name, or overwrite it with replace=true")
+    methods = run.methods if config.only is None else config.only
+    unknown = [name for name in methods if name not in run.methods]
+    if unknown:
+        raise ConfigError(f"only={unknown} is not possible; the run has {', '.join(run.methods)}")
+    if target.exists():
+        if not (target / "baseline.json").is_file():
+            raise StoreError(f"{target} is not a baseline; it is left as it is, choose another name")
+        shutil.rmtree(target)
+    pairs = run.pairs[run.pairs["method"].isin(methods)].reset_index(drop=True)
+    times = run.times[run.times["method"].isin(methods)].reset_index(drop=True)
+    if config.keypoints and run.features is not None:
+        samples = sample(run.features, list(methods), config.keypoints, config.images)
+        _write(target / "keypoints.parquet", samples)
+    elif config.keypoints:
+        log.warning("%s has no features (keep_features=false): the baseline cannot compare outputs", run.path)
+    _write(target / "pairs.parquet", pairs)
+    _write(target / "times.parquet", times.astype({"ms": np.float32, "calibration_ms": np.float32}))
+    header = {**run.header, "methods": {name: run.header["methods"][name] for name in methods}}
+    content = {
+        "kind": KIND,
+        "schema_version": SCHEMA_VERSION,
+        "name": config.name,
+        "run": run.name,
+        "header": header,
+        "summary": summary(run, list(methods)),
+    }
+    write_json(target / "baseline.json", content)
+    return target
+
+
+def summary(run: Evidence, methods: list[str]) -> dict[str, dict[str, float]]:
+    """Means per method and metric, and the median extraction time in ms: what a reviewer looks at in a diff."""
+    rows = with_derived(run.pairs)
+    numeric = [str(name) for name in rows.columns if pd.api.types.is_numeric_dtype(rows[name])]
+    found: dict[str, dict[str, float]] = {}
+    for method in methods:
+        chosen = rows[rows["method"] == method]
+        means = {name: float(chosen[name].astype(np.float64).mean()) for name in numeric if chosen[name].notna().any()}
+        found[method] = {name: float(f"{value:.5g}") for name, value in means.items() if np.isfinite(value)}
+        ms = run.times.loc[run.times["method"] == method, "ms"]
+        if len(ms):
+            found[method]["latency_median_ms"] = float(f"{ms.median():.4g}")
+    return found
+
+
+def _write(path: Path, frame: pd.DataFrame) -> None:
+    """Write Parquet that is small: zstd over byte-split floats; text columns as dictionaries."""
+    floats = [str(name) for name in frame.columns if pd.api.types.is_float_dtype(frame[name])]
+    others = [str(name) for name in frame.columns if str(name) not in floats and frame[name].dtype != object]
+    split: list[str] = [name for name in floats if frame[name].dtype in (np.float32, np.float64)]
+    buffer = io.BytesIO()
+    frame.to_parquet(
+        buffer, index=False, compression="zstd", compression_level=19, use_dictionary=others,
+        use_byte_stream_split=split,
+    )  # fmt: skip
+    write_atomic(path, buffer.getvalue())
+
+
+def main(config: BaselineConfig) -> int:
+    """Write the baseline, print where it lies and how large it is; 4 if it cannot be written."""
+    try:
+        target = write_baseline(config)
+    except BenchError as error:
+        print(f"bench baseline: {error}", file=sys.stderr)
+        return 4
+    size_kb = sum(path.stat().st_size for path in target.iterdir()) / 1e3
+    print(f"baseline: {target} ({size_kb:.0f} kB)")
+    return 0

@@ -1,0 +1,209 @@
+"""What a comparison needs to know about a run, read from a run directory or from a baseline.
+
+A baseline is a folder with ``baseline.json`` (who, what, where, and the means a reviewer wants to see) and three
+Parquet files: ``pairs`` (a row per method and pair), ``times`` (a row per extraction) and ``keypoints`` (samples of the
+outputs).
+Metric values are rounded to 14 bits of mantissa (3e-5 relative) in both cases, so that a run equals its own baseline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.errors import StoreError
+from bench.store import read_json, read_parquet
+
+SCHEMA_VERSION = 1
+KIND = "superpoint-bench baseline"
+TIME_STAGES = ("preprocess", "infer", "decode")
+_KEYS = ("method", "pair", "sequence", "split", "outcome")
+_LEFT_OUT = ("match_ms", "estimate_ms", "mma")
+_MMA_KEPT_PX = (1.0, 3.0)
+_MANTISSA_BITS_DROPPED = 9
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One side of a comparison.
+
+    Attributes
+    ----------
+    path : Path
+        Run directory or baseline folder.
+    name : str
+        Name of that folder.
+    header : dict
+        ``protocol``, ``dataset``, ``host``, ``threads``, ``noise``, ``versions``, ``latency_mode``, ``methods``.
+    pairs : DataFrame
+        Rows of pairs.parquet with rounded metrics.
+    times : DataFrame
+        ``method, item, repeat, block, ms`` (preprocess + infer + decode) and ``calibration_ms`` of the block.
+    keypoints : DataFrame or None
+        Baselines only: samples of the outputs, see :mod:`bench.check.outputs`.
+    features : Path or None
+        Runs only: folder of the stored features, if they were kept.
+    """
+
+    path: Path
+    name: str
+    header: dict[str, Any]
+    pairs: pd.DataFrame
+    times: pd.DataFrame
+    keypoints: pd.DataFrame | None
+    features: Path | None
+
+    @property
+    def methods(self) -> list[str]:
+        return list(self.header["methods"])
+
+
+def load(path: Path) -> Evidence:
+    """Read a run directory or a baseline.
+
+    Raises
+    ------
+    StoreError
+        If `path` is neither, is not complete, or was written by another schema version.
+    """
+    if (path / "baseline.json").is_file():
+        return _from_baseline(path)
+    if (path / "manifest.json").is_file():
+        return _from_run(path)
+    raise StoreError(
+        f"{path} is neither a run directory (manifest.json) nor a baseline (baseline.json); "
+        "make a baseline with `bench baseline run=results/<run> name=NAME`"
+    )
+
+
+def _from_baseline(path: Path) -> Evidence:
+    content = read_json(path / "baseline.json")
+    if content.get("kind") != KIND or content.get("schema_version") != SCHEMA_VERSION:
+        raise StoreError(
+            f"{path / 'baseline.json'} has schema version {content.get('schema_version')!r}, this version reads "
+            f"{SCHEMA_VERSION}; write the baseline again with `bench baseline`"
+        )
+    keypoints = path / "keypoints.parquet"
+    return Evidence(
+        path, path.name, content["header"], read_parquet(path / "pairs.parquet"), read_parquet(path / "times.parquet"),
+        read_parquet(keypoints) if keypoints.is_file() else None, None,
+    )  # fmt: skip
+
+
+def _from_run(path: Path) -> Evidence:
+    manifest = read_json(path / "manifest.json")
+    if manifest.get("status", "complete") != "complete" or not (path / "pairs.parquet").is_file():
+        raise StoreError(f"{path} holds a run that is not finished; continue it with `bench run_dir={path}`")
+    if manifest.get("schema_version") != SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} has schema version {manifest.get('schema_version')!r}, this version reads {SCHEMA_VERSION}; "
+            "repeat the run"
+        )
+    features = path / "features"
+    return Evidence(
+        path, path.name, _header(manifest),
+        compact_rows(read_parquet(path / "pairs.parquet"), _mma_px(manifest)),
+        extraction_times(read_parquet(path / "times.parquet")), None, features if features.is_dir() else None,
+    )  # fmt: skip
+
+
+def _header(manifest: dict[str, Any]) -> dict[str, Any]:
+    host = manifest.get("host", {})
+    config = manifest.get("config", {})
+    return {
+        "protocol": {key: manifest["protocol"].get(key) for key in ("name", "version", "hash")},
+        "dataset": {key: manifest["dataset"].get(key) for key in ("name", "digest", "note", "pairs")},
+        "seeds": manifest.get("seeds", {}),
+        "threads": manifest.get("threads"),
+        "host": {
+            "fingerprint": host.get("fingerprint", host.get("hash")),
+            **{key: host[key] for key in ("cpu", "isa", "usable_cores", "memory_gb", "system") if key in host},
+        },
+        "noise": manifest.get("noise", {}),
+        "versions": manifest.get("versions", {}),
+        "git": manifest.get("git", {}),
+        "latency_mode": config.get("latency", {}).get("mode"),
+        "repeats": manifest["protocol"].get("config", {}).get("estimator", {}).get("repeats"),
+        "methods": {
+            name: {
+                "label": method.get("label", name),
+                "precision": {
+                    key: value
+                    for key, value in method.get("info", {}).get("precision", {}).items()
+                    if key in ("label", "requested", "resolved", "executed")
+                },
+                "fingerprint": method.get("info", {}).get("fingerprint", {}),
+                "config": method.get("config", {}),
+            }
+            for name, method in manifest["methods"].items()
+        },
+    }
+
+
+def rounded(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Round to float32 with 14 bits of mantissa; NaN and infinities stay."""
+    x = np.asarray(values, dtype=np.float32)
+    bits = x.view(np.uint32)
+    half = np.uint32(1 << (_MANTISSA_BITS_DROPPED - 1))
+    kept = ((bits + half) >> np.uint32(_MANTISSA_BITS_DROPPED)) << np.uint32(_MANTISSA_BITS_DROPPED)
+    return np.where(np.isfinite(x), kept.view(np.float32), x)
+
+
+def _mma_px(manifest: dict[str, Any]) -> list[float]:
+    return list(manifest["protocol"].get("config", {}).get("mma_px", []))
+
+
+def compact_rows(rows: pd.DataFrame, mma_px: Sequence[float] = ()) -> pd.DataFrame:
+    """Rows of pairs.parquet as a baseline holds them: rounded, without times, of the MMA curve 1 and 3 px.
+
+    Parameters
+    ----------
+    rows : DataFrame
+    mma_px : sequence of float
+        Thresholds of the lists in column ``mma``.
+    """
+    kept = {key: rows[key] for key in _KEYS}
+    for name in rows.columns:
+        if name in _KEYS or name in _LEFT_OUT:
+            continue
+        if name == "corner_errors_px":
+            kept[name] = _rounded_lists(rows[name])
+        elif pd.api.types.is_numeric_dtype(rows[name]):
+            kept[name] = pd.Series(rounded(rows[name].to_numpy(np.float64, na_value=np.nan)), index=rows.index)
+    if "mma" in rows:
+        for place, limit in enumerate(mma_px):
+            name = f"match_precision_{limit:g}px"  # the same quantity
+            if limit in _MMA_KEPT_PX and name not in rows:
+                curve = [np.nan if item is None else item[place] for item in rows["mma"].to_list()]
+                kept[name] = pd.Series(rounded(np.array(curve)), index=rows.index)
+    frame = pd.DataFrame(kept)
+    return frame.sort_values(["method", "pair"], kind="stable", ignore_index=True)
+
+
+def _rounded_lists(column: pd.Series) -> pd.Series:
+    lists: list[Any] = column.to_list()
+    given = [item for item in lists if item is not None]
+    flat = rounded(np.concatenate([np.zeros(0), *given]))
+    parts = iter(np.split(flat, np.cumsum([len(item) for item in given])))
+    return pd.Series([None if item is None else next(parts) for item in lists], index=column.index, dtype=object)
+
+
+def extraction_times(times: pd.DataFrame) -> pd.DataFrame:
+    """One row per extraction: the sum of its stages and the calibration time of its block in milliseconds.
+
+    A block is one block of one pass. Blocks without a calibration time have NaN.
+    """
+    calibration = times[times["method"] == "calibration"].set_index(["repeat", "block"])["ms"]
+    calibration = calibration[~calibration.index.duplicated()]
+    stages = times[times["stage"].isin(TIME_STAGES) & (times["method"] != "calibration")]
+    keys = ["method", "repeat", "block", "item"]
+    total = stages.groupby(keys, sort=True, as_index=False)["ms"].sum()
+    index = pd.MultiIndex.from_frame(total[["repeat", "block"]])
+    total["calibration_ms"] = calibration.reindex(index).to_numpy(np.float64)
+    return total

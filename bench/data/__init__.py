@@ -1,0 +1,42 @@
+"""Where image pairs come from."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from bench._cv2 import import_cv2
+from bench.errors import ConfigError
+from bench.schema import DatasetConfig
+from bench.types import DataSet
+
+_MODULES = {
+    "photos": "bench.data.photos",
+    "hpatches": "bench.data.hpatches",
+    "oxford_affine": "bench.data.oxford",
+    "folder": "bench.data.folder",
+}
+
+
+def load(config: DatasetConfig, data_root: Path) -> DataSet:
+    """Load a data set: find or make its files, check every image and homography, count what is there.
+
+    Parameters
+    ----------
+    config : DatasetConfig
+        The dataclass of its ``kind`` (:mod:`bench.schema`).
+    data_root : Path
+        Folder of downloads and generated images.
+
+    Raises
+    ------
+    ConfigError
+        If ``kind`` is unknown.
+    DataError
+        If a file is missing, damaged or refused, or no image pair is complete.
+    """
+    if config.kind not in _MODULES:
+        raise ConfigError(f"dataset.kind={config.kind!r} is not possible; allowed: {', '.join(_MODULES)}")
+    import_cv2()  # every data set needs OpenCV: where it cannot be loaded, say so in one line
+    dataset: DataSet = importlib.import_module(_MODULES[config.kind]).load(config, data_root)
+    return dataset

@@ -1,0 +1,205 @@
+"""Data sets made from photographs: written once in the HPatches layout, verified whenever they are used again."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from bench.data.warp import Image, draw_camera, limited, reference_view, relight, render
+from bench.errors import DataError
+from bench.types import Size
+
+TARGETS = 5
+VERSION = 1
+"""Raised whenever the same recipe would give other pixels."""
+_INDEX = "index.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One sequence to make.
+
+    Attributes
+    ----------
+    name : str
+        ``v_<name>`` or ``i_<name>``.
+    source_sha256 : str
+        Of the photograph's file.
+    source : callable
+        Returns the photograph, (H, W) or (H, W, 3) uint8 BGR.
+    number : int
+        Position of the photograph; with the data set's seed it determines all random numbers.
+    """
+
+    name: str
+    source_sha256: str
+    source: Callable[[], Image]
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What determines the images besides the photographs."""
+
+    size: Size
+    seed: int
+    max_rotation_deg: float
+    max_scale: float
+    max_magnification: float
+
+
+def _write_png(path: Path, image: Image) -> str:
+    ok, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not ok:
+        raise DataError(f"{path}: OpenCV could not encode the image as PNG; check the installation of opencv")
+    content = data.tobytes()
+    path.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def make_sequence(recipe: Recipe, settings: Settings, folder: Path) -> dict[str, str]:
+    """Render one sequence into `folder`; target image k + 1 has severity (k / 5) ** 0.6.
+
+    Returns
+    -------
+    dict
+        SHA-256 of every file written, by name.
+    """
+    kind = recipe.name[0]
+    split_code = {"i": 0, "v": 1}[kind]
+    source = limited(recipe.source(), settings.size)
+    try:
+        T_source_to_ref = reference_view(Size(*source.shape[:2]), settings.size, settings.max_magnification)
+    except DataError as error:
+        raise DataError(f"{recipe.name}: {error}") from error
+    folder.mkdir(parents=True)
+    reference = render(source, T_source_to_ref, settings.size)
+    digests = {}
+    for image in range(TARGETS + 1):
+        rng = np.random.default_rng((settings.seed, VERSION, split_code, recipe.number, image))
+        severity = (image / TARGETS) ** 0.6
+        H = np.eye(3)
+        if image == 0:
+            view = relight(reference, rng, 0.0)
+        elif kind == "i":
+            view = relight(reference, rng, severity)
+        else:
+            H = draw_camera(rng, settings.size, severity, settings.max_rotation_deg, settings.max_scale).H_ref_to_target
+            # The light changes a little with the viewpoint, as it does between two real photographs.
+            view = relight(render(source, H @ T_source_to_ref, settings.size), rng, 0.5 * severity)
+        digests[f"{image + 1}.png"] = _write_png(folder / f"{image + 1}.png", view)
+        if image > 0:
+            text = "\n".join(" ".join(repr(float(value)) for value in row) for row in H) + "\n"
+            (folder / f"H_1_{image + 1}").write_text(text, encoding="ascii")
+            digests[f"H_1_{image + 1}"] = hashlib.sha256(text.encode()).hexdigest()
+    return digests
+
+
+def _intact(root: Path) -> bool:
+    """Whether every file listed in the index is there with its digest."""
+    try:
+        index = json.loads((root / _INDEX).read_text(encoding="utf-8"))
+        return all(
+            hashlib.sha256((root / name).read_bytes()).hexdigest() == digest for name, digest in index["files"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def build(kind: str, recipes: Sequence[Recipe], settings: Settings, data_root: Path) -> Path:
+    """Return the folder of a generated data set, making it if it is missing or damaged.
+
+    The folder's name holds a digest of everything that determines the images. It is written beside its place and
+    renamed, so that two processes may build it at once and an interrupted one leaves nothing half done.
+
+    Parameters
+    ----------
+    kind : str
+        First part of the folder's name.
+    recipes : sequence of Recipe
+    settings : Settings
+    data_root : Path
+
+    Returns
+    -------
+    Path
+        Folder in the HPatches layout, with ``index.json``: digests of all files, settings, versions.
+
+    Raises
+    ------
+    DataError
+        If a photograph is unsuitable, or `data_root` cannot be written.
+    """
+    described = {
+        "version": VERSION,
+        "size": str(settings.size),
+        "seed": settings.seed,
+        "max_rotation_deg": settings.max_rotation_deg,
+        "max_scale": settings.max_scale,
+        "max_magnification": settings.max_magnification,
+        "sequences": [[r.name, r.source_sha256, r.number] for r in recipes],
+    }
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+    root = data_root / f"{kind}-{digest[:12]}"
+    if _intact(root):
+        return root
+    try:
+        data_root.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=data_root))
+    except OSError as error:
+        raise DataError(
+            f"{data_root}: cannot be written ({error.strerror}); choose another folder with data_root=FOLDER"
+        ) from error
+    try:
+        files = {}
+        for recipe in _tracked(recipes, kind):
+            for name, file_digest in make_sequence(recipe, settings, work / recipe.name).items():
+                files[f"{recipe.name}/{name}"] = file_digest
+        index = {"recipe": described, "made_with": {"opencv": cv2.__version__, "numpy": np.__version__}, "files": files}
+        (work / _INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
+        _move_into_place(work, root)
+    except OSError as error:
+        hint = "free some space" if error.errno == errno.ENOSPC else "check the folder's rights"
+        raise DataError(
+            f"{root}: cannot be written ({error.strerror}); {hint} or choose another folder with data_root=FOLDER"
+        ) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return root
+
+
+def _tracked(recipes: Sequence[Recipe], kind: str) -> Sequence[Recipe]:
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(  # type: ignore[return-value]
+        recipes, description=f"Making image pairs ({kind})", console=console, transient=True
+    )
+
+
+def _move_into_place(work: Path, root: Path) -> None:
+    """Rename `work` to `root`; an intact `root` made by another process meanwhile wins, a damaged one is replaced."""
+    for _ in range(3):
+        if _intact(root):
+            return
+        if root.exists():
+            aside = work.with_name(f"{work.name}-damaged")
+            root.replace(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+        try:
+            work.rename(root)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+    raise DataError(f"{root}: other processes keep changing this folder; stop them and run again")

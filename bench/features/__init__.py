@@ -1,0 +1,1 @@
+"""Who finds keypoints: one file a backend."""

@@ -1,0 +1,113 @@
+"""The contract of a method: an image goes in, features and stage times come out."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, runtime_checkable
+
+from bench.errors import ConfigError
+from bench.schema import MethodConfig
+from bench.types import EvaluatedImage, Features, MethodInfo, Size, StageTimes
+
+BACKENDS = {
+    "tensorflow": "bench.features.tensorflow",
+    "openvino": "bench.features.openvino",
+    "opencv": "bench.features.opencv",
+    "detector": "bench.features.detectors",
+    "imported": "bench.features.imported",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a backend may use besides its own configuration.
+
+    Attributes
+    ----------
+    threads : int
+        Threads this method may use; at least 1.
+    cache : Path
+        Folder for exported SavedModels and converted IRs; content is keyed by fingerprint and safe to delete.
+    data_root : Path
+        Folder of downloads, for example sp_v6.
+    seed : int
+    """
+
+    threads: int
+    cache: Path
+    data_root: Path
+    seed: int = 0
+
+
+@runtime_checkable
+class Extractor(Protocol):
+    """A loaded method. One instance lives in one worker process."""
+
+    def warm_up(self, size: Size) -> None:
+        """Compile and run once for this image size, untimed; called once before the first image of each size."""
+
+    def extract(self, image: EvaluatedImage) -> tuple[Features, StageTimes]:
+        """Return at most ``config.max_keypoints`` features (0: all) and the wall time of each stage.
+
+        Raises
+        ------
+        FeatureError
+            If the method's output breaks the contract of Features.
+        """
+
+    def info(self) -> MethodInfo:
+        """Describe what runs: precision, fingerprint, versions, threads, costs so far."""
+
+
+def create(name: str, config: MethodConfig, context: Context) -> Extractor:
+    """Load the method `config` describes; the backend's module is imported here and nowhere else.
+
+    Raises
+    ------
+    ConfigError
+        If the backend is neither built in nor an importable module with a `create` function.
+    ModelError
+        If the model is missing, refused or cannot run as asked.
+    """
+    module_name = BACKENDS.get(config.backend, config.backend)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and not module_name.startswith(error.name):
+            raise
+        raise ConfigError(
+            f"methods.{name}.backend={config.backend!r} is not possible; allowed: {', '.join(BACKENDS)}, "
+            "or an importable module with create(name, config, context)"
+        ) from error
+    extractor: Extractor = module.create(name, config, context)
+    return extractor
+
+
+@dataclass
+class Stopwatch:
+    """Wall time of named stages: ``with watch("infer_ms"): ...``."""
+
+    ms: dict[str, float] = field(default_factory=dict)
+    _stage: str = ""
+    _start_ns: int = 0
+
+    def __call__(self, stage: str) -> Stopwatch:
+        self._stage = stage
+        return self
+
+    def __enter__(self) -> None:
+        self._start_ns = time.perf_counter_ns()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        elapsed_ms = (time.perf_counter_ns() - self._start_ns) / 1e6
+        self.ms[self._stage] = self.ms.get(self._stage, 0.0) + elapsed_ms
+
+    def times(self) -> StageTimes:
+        """Stage times of one extraction; a stage that was not entered took 0 ms."""
+        return StageTimes(*(self.ms.get(stage, 0.0) for stage in ("preprocess_ms", "infer_ms", "decode_ms")))

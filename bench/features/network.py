@@ -1,0 +1,189 @@
+"""The SuperPoint extractor, whatever runtime computes the network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import FeatureError, ModelError
+from bench.features.base import Context, Stopwatch
+from bench.features.select import to_float32
+from bench.features.superpoint import Decoding, decode
+from bench.models.convert import check_size
+from bench.models.fingerprint import Fingerprint
+from bench.schema import SuperPointConfig
+from bench.types import EvaluatedImage, Features, MethodInfo, Size, StageTimes
+
+Outputs = Mapping[str, NDArray[np.float32]]
+
+
+class Network(Protocol):
+    """A loaded network of one runtime."""
+
+    def prepare(self, size: Size, batch: int = 1) -> None:
+        """Compile for an image size, if the runtime compiles."""
+
+    def infer(self, images: NDArray[np.float32]) -> Outputs:
+        """Run [N, H, W, 1] images; outputs by signature key. They are valid until the next call."""
+
+    def info(self) -> dict[str, dict[str, object]]:
+        """``precision``, ``versions``, ``threads`` and ``costs``, as in MethodInfo."""
+
+
+class SuperPointExtractor:
+    """Network, decoding and, if asked for, Homographic Adaptation, as a method of the benchmark."""
+
+    def __init__(
+        self, name: str, config: SuperPointConfig, context: Context, fingerprint: Fingerprint, network: Network
+    ) -> None:
+        import cv2
+
+        cv2.setNumThreads(context.threads)
+        self.name = name
+        self._config = config
+        self._fingerprint = fingerprint
+        self._network = network
+        self._decoding = Decoding.of(config)
+        self._descriptors: str | None = None
+        if config.descriptors and fingerprint.descriptors:
+            self._descriptors = "descriptors" if config.graph == "full" else "descriptors_raw"
+        self._first_inference_ms: float | None = None
+
+    def warm_up(self, size: Size) -> None:
+        """Compile for `size` and run once.
+
+        Raises
+        ------
+        ModelError
+            If a side is not divisible by 8.
+        """
+        check_size(size)
+        self._network.prepare(size)
+        start = time.perf_counter()
+        self._network.infer(np.zeros((1, size.height, size.width, 1), np.float32))
+        if self._first_inference_ms is None:
+            self._first_inference_ms = 1e3 * (time.perf_counter() - start)
+
+    def extract(self, image: EvaluatedImage) -> tuple[Features, StageTimes]:
+        """Features of an image and the time of each stage.
+
+        Raises
+        ------
+        ModelError
+            If a side is not divisible by 8.
+        FeatureError
+            If the network's output is not finite.
+        """
+        check_size(image.size)
+        self._network.prepare(image.size)
+        watch = Stopwatch()
+        with watch("preprocess_ms"):
+            grey = to_float32(image.grey, self._fingerprint.input_scale)[None, :, :, None]
+        with watch("infer_ms"):
+            outputs = self._network.infer(grey)
+        adaptation = self._config.homographic_adaptation
+        with watch("decode_ms"):
+            prob = outputs["prob"][0]
+            descriptors = None if self._descriptors is None else outputs[self._descriptors][0]
+        if adaptation.num > 1:
+            from bench.features.adaptation import adapt
+
+            # The next run of the network overwrites the outputs.
+            descriptors = None if descriptors is None else descriptors.copy()
+            batch = adaptation.batch if self._fingerprint.batch is None else 1
+            with watch("infer_ms"):
+                prob = adapt(grey[0, :, :, 0], prob.copy(), self._detect, adaptation, batch)
+        with watch("decode_ms"):
+            try:
+                features = decode(prob, descriptors, self._decoding, image.size)
+            except FeatureError as error:
+                raise FeatureError(f"image {image.key}: {error}") from error
+        return features, watch.times()
+
+    def tensors(self, image: EvaluatedImage) -> tuple[Features, dict[str, NDArray[np.float32]]]:
+        """Features of an image and the network's outputs they come from, by signature key, for the drift report.
+
+        Raises
+        ------
+        ModelError, FeatureError
+            As :meth:`extract`.
+        """
+        check_size(image.size)
+        self._network.prepare(image.size)
+        grey = to_float32(image.grey, self._fingerprint.input_scale)[None, :, :, None]
+        outputs = {name: array.copy() for name, array in self._network.infer(grey).items()}
+        if self._config.homographic_adaptation.num > 1:
+            return self.extract(image)[0], outputs
+        descriptors = None if self._descriptors is None else outputs[self._descriptors][0]
+        return decode(outputs["prob"][0], descriptors, self._decoding, image.size), outputs
+
+    def throughput(self, images: Sequence[EvaluatedImage], seconds: float) -> dict[str, float]:
+        """Images per second of the network alone; OpenVINO only, see `OpenVINONetwork.throughput`.
+
+        Raises
+        ------
+        ModelError
+            If the runtime has no asynchronous queue.
+        """
+        inputs = [to_float32(image.grey, self._fingerprint.input_scale)[None, :, :, None] for image in images]
+        found: dict[str, float] = self._speed("throughput")(inputs, seconds)
+        return found
+
+    def infer_batch(self, images: Sequence[EvaluatedImage]) -> float:
+        """Run images of one size in one call of the network and return the wall time in milliseconds.
+
+        Raises
+        ------
+        ModelError
+            If the graph bakes another batch size.
+        """
+        size = images[0].size
+        check_size(size)
+        stacked = np.stack([to_float32(image.grey, self._fingerprint.input_scale)[:, :, None] for image in images])
+        if self._fingerprint.batch is not None and len(images) != self._fingerprint.batch:
+            raise ModelError(
+                f"{self.name}: the graph is baked for batch {self._fingerprint.batch}, {len(images)} were asked for; "
+                "use batches=[1]"
+            )
+        self._network.prepare(size, len(images))
+        start = time.perf_counter()
+        self._network.infer(stacked)
+        return 1e3 * (time.perf_counter() - start)
+
+    def compile_costs(self, size: Size) -> dict[str, float]:
+        """Cold and cached compilation in milliseconds; OpenVINO only, see `OpenVINONetwork.compile_costs`."""
+        found: dict[str, float] = self._speed("compile_costs")(size)
+        return found
+
+    def _speed(self, name: str) -> Callable[..., dict[str, float]]:
+        found: Callable[..., dict[str, float]] | None = getattr(self._network, name, None)
+        if found is None:
+            raise ModelError(f"{name} is measured under OpenVINO only; {self.name} runs {self._config.backend}")
+        return found
+
+    def info(self) -> MethodInfo:
+        """Describe what runs."""
+        facts = self._network.info()
+        costs = {key: float(str(value)) for key, value in facts["costs"].items()}
+        if self._first_inference_ms is not None:
+            costs["first_inference_ms"] = self._first_inference_ms
+        return MethodInfo(
+            name=self.name,
+            backend=self._config.backend,
+            has_descriptors=self._descriptors is not None,
+            precision=facts["precision"],
+            fingerprint=self._fingerprint.as_dict() | {"graph": self._config.graph},
+            versions={key: str(value) for key, value in facts["versions"].items()},
+            threads=facts["threads"],
+            costs=costs,
+        )
+
+    def _detect(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probability maps (N, H, W) of (N, H, W) images; copied, because the next run overwrites them."""
+        size = Size(*images.shape[1:])
+        self._network.prepare(size, len(images))
+        return self._network.infer(images[..., None])["prob"].copy()

@@ -1,0 +1,1 @@
+"""Transforms, matching and homography estimation."""

@@ -1,0 +1,205 @@
+"""Repeatability and localisation error of keypoints under the ground-truth homography.
+
+Both use only keypoints of the region that both images show, and both measure distances in the evaluated target image
+(reference keypoints are warped into it), as rpautrat/SuperPoint and SiLK do.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bench.geometry.transforms import transform_points, visible
+from bench.types import Size
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+def inside(xy: ArrayLike, size: Size, region: str = "pixel_centres") -> Mask:
+    """Which warped points lie in an image: ``0 <= x <= W - 1`` (pixel_centres) or ``0 <= x < W`` (size)."""
+    if region == "pixel_centres":
+        return visible(xy, size)
+    if region != "size":
+        raise ValueError(f"shared region {region!r} is not pixel_centres or size")
+    points = np.asarray(xy, dtype=np.float64).reshape(-1, 2)
+    return np.asarray(((points >= 0) & (points < (size.width, size.height))).all(axis=1))
+
+
+def shared_region(
+    xy_ref: ArrayLike,
+    xy_target: ArrayLike,
+    H_ref_to_target: ArrayLike,
+    size_ref: Size,
+    size_target: Size,
+    region: str = "pixel_centres",
+) -> tuple[Mask, Mask]:
+    """Keypoints whose ground-truth warp lies in the other image.
+
+    Parameters
+    ----------
+    xy_ref, xy_target : (N, 2), (M, 2) float
+    H_ref_to_target : (3, 3) float
+    size_ref, size_target : Size
+    region : {"pixel_centres", "size"}
+        See :func:`inside`.
+
+    Returns
+    -------
+    mask_ref, mask_target : (N,), (M,) bool
+    """
+    H = np.asarray(H_ref_to_target, dtype=np.float64)
+    return (
+        inside(transform_points(H, xy_ref), size_target, region),
+        inside(transform_points(np.linalg.inv(H), xy_target), size_ref, region),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """Nearest distances between the keypoints of the shared region.
+
+    Attributes
+    ----------
+    warped_ref : (N, 2) float64
+        Reference keypoints of the shared region, warped into the target image.
+    target : (M, 2) float64
+        Target keypoints of the shared region.
+    distance_ref : (N,) float64
+        Distance of each warped reference keypoint to the nearest target keypoint; +inf without any.
+    distance_target : (M,) float64
+        The same from the target.
+    """
+
+    warped_ref: Floats
+    target: Floats
+    distance_ref: Floats
+    distance_target: Floats
+
+
+def repeated_points(
+    xy_ref: ArrayLike,
+    xy_target: ArrayLike,
+    H_ref_to_target: ArrayLike,
+    size_ref: Size,
+    size_target: Size,
+    budget: int = 0,
+    region: str = "pixel_centres",
+) -> Repeated:
+    """Filter keypoints to the shared region, keep the best, and find nearest distances.
+
+    Parameters
+    ----------
+    xy_ref, xy_target : (N, 2), (M, 2) float
+        Best first.
+    H_ref_to_target : (3, 3) float
+    size_ref, size_target : Size
+    budget : int
+        Keypoints kept per image after the filter (rpautrat filters before the budget); 0: all.
+    region : {"pixel_centres", "size"}
+    """
+    mask_ref, mask_target = shared_region(xy_ref, xy_target, H_ref_to_target, size_ref, size_target, region)
+    ref = np.asarray(xy_ref, dtype=np.float64).reshape(-1, 2)[mask_ref]
+    target = np.asarray(xy_target, dtype=np.float64).reshape(-1, 2)[mask_target]
+    if budget:
+        ref, target = ref[:budget], target[:budget]
+    warped = transform_points(H_ref_to_target, ref)
+    return Repeated(warped, target, nearest_distance(warped, target), nearest_distance(target, warped))
+
+
+def nearest_distance(points: Floats, others: Floats) -> Floats:
+    """Distance of each of (N, 2) points to the nearest of (M, 2) others; +inf where there is none."""
+    from scipy.spatial import cKDTree
+
+    if not len(points) or not len(others):
+        return np.full(len(points), math.inf)
+    index = cKDTree(others).query(points)[1]
+    return np.asarray(np.hypot(*(points - others[index]).T), dtype=np.float64)
+
+
+def repeatability(points: Repeated, threshold_px: float) -> float:
+    """Many-to-one repeatability, as published. Higher is better.
+
+    ``(#{ref with a target within t} + #{target with a ref within t}) / (N + M)`` over the shared region (SuperPoint
+    paper, eq. 13-14; rpautrat detector_evaluation.py). One keypoint may serve several of the other image.
+
+    Returns
+    -------
+    float
+        NaN without keypoints in the shared region of either image.
+    """
+    total = len(points.distance_ref) + len(points.distance_target)
+    if total == 0:
+        return math.nan
+    repeated = (points.distance_ref <= threshold_px).sum() + (points.distance_target <= threshold_px).sum()
+    return float(repeated / total)
+
+
+def repeatability_one_to_one(points: Repeated, threshold_px: float) -> float:
+    """Repeatability with every keypoint used at most once. Higher is better.
+
+    ``2 K / (N + M)``, K being the largest number of disjoint pairs within the distance (maximum bipartite matching,
+    Hopcroft and Karp 1973). K is a number of the point sets alone; a greedy assignment would depend on the order of
+    equal distances.
+
+    Returns
+    -------
+    float
+        NaN without keypoints in the shared region of either image.
+    """
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import maximum_bipartite_matching
+
+    n, m = len(points.warped_ref), len(points.target)
+    if n + m == 0:
+        return math.nan
+    i, j = pairs_within(points.warped_ref, points.target, threshold_px)
+    if not len(i):
+        return 0.0
+    graph = csr_matrix((np.ones(len(i), np.int8), (i, j)), shape=(n, m))
+    return float(2 * int((maximum_bipartite_matching(graph, perm_type="column") >= 0).sum()) / (n + m))
+
+
+def pairs_within(points: Floats, others: Floats, radius_px: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All (i, j) with ``|points[i] - others[j]| <= radius_px``, sorted by i, then j.
+
+    Parameters
+    ----------
+    points, others : (N, 2), (M, 2) float64
+        Points that are not finite have no partner.
+    """
+    from scipy.spatial import cKDTree
+
+    empty = np.zeros(0, np.int64)
+    finite = np.flatnonzero(np.isfinite(points).all(axis=1))
+    finite_others = np.flatnonzero(np.isfinite(others).all(axis=1))
+    if not len(finite) or not len(finite_others):
+        return empty, empty
+    # The tree compares squared distances; a slightly larger radius leaves the decision at the boundary to hypot below.
+    found = cKDTree(points[finite]).sparse_distance_matrix(
+        cKDTree(others[finite_others]), radius_px * (1 + 1e-9) + 1e-12, output_type="coo_matrix"
+    )
+    i, j = finite[found.row], finite_others[found.col]
+    keep = np.hypot(*(points[i] - others[j]).T) <= radius_px
+    i, j = i[keep].astype(np.int64), j[keep].astype(np.int64)
+    order = np.lexsort((j, i))
+    return i[order], j[order]
+
+
+def localisation_error_px(points: Repeated, threshold_px: float) -> float:
+    """Mean distance of repeated keypoints to their nearest neighbour, both directions pooled. Lower is better.
+
+    SuperPoint paper, eq. 12: over correct keypoints only, so it is at most `threshold_px` and says nothing about how
+    many there are.
+
+    Returns
+    -------
+    float
+        Pixels; NaN without a repeated keypoint.
+    """
+    distances = np.concatenate([points.distance_ref, points.distance_target])
+    repeated = distances[distances <= threshold_px]
+    return float(repeated.mean()) if len(repeated) else math.nan

@@ -1,0 +1,175 @@
+"""Conversion of a SavedModel to OpenVINO IR, kept in a cache by fingerprint.
+
+The graph is converted once with free height and width and made static for each image size when it is compiled: the
+network is then the same as the one converted with that size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import ModelError
+from bench.models.cache import cached, run_python
+from bench.models.fingerprint import Fingerprint
+from bench.types import Size
+
+CELL_PX = 8
+_LAYOUT = 1
+"""Raised when the content of a cache entry changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What an IR is made from; its digest names the cache entry.
+
+    Attributes
+    ----------
+    outputs : tuple of str
+        Signature keys that are kept.
+    weights : str
+        ``f32``, ``f16`` (compressed) or ``int8`` (post-training quantisation).
+    input_scale : float
+        Value of white; matters only to the calibration.
+    """
+
+    saved_model: str
+    model_key: str
+    outputs: tuple[str, ...]
+    weights: str
+    input_scale: float
+    accuracy_control: bool = False
+    max_drop: float = 0.01
+    seed: int = 0
+
+    def digest(self) -> str:
+        """Key of the cache entry: everything but the place of the SavedModel, and the version of OpenVINO."""
+        from importlib.metadata import version
+
+        facts: dict[str, object] = asdict(self) | {"openvino": version("openvino"), "layout": _LAYOUT}
+        del facts["saved_model"]
+        if self.weights == "int8":
+            facts["nncf"] = version("nncf")
+        else:
+            for key in ("input_scale", "accuracy_control", "max_drop", "seed"):
+                del facts[key]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def check_size(size: Size) -> None:
+    """Raise ModelError unless both sides are multiples of 8, the side of the network's cells."""
+    if size.height % CELL_PX or size.width % CELL_PX:
+        raise ModelError(
+            f"image size {size} (HxW) is not divisible by {CELL_PX}, the cell of SuperPoint's output; set "
+            f"protocol.image.multiple_of={CELL_PX}"
+        )
+
+
+def input_shape(size: Size, fingerprint: Fingerprint, batch: int = 1, channels: int = 1) -> list[int]:
+    """Static input shape [N, H, W, C] of a graph.
+
+    Raises
+    ------
+    ModelError
+        If the sides are not divisible by 8, the graph is built for another batch size, or it has another number of
+        channels.
+    """
+    if channels != fingerprint.channels:
+        raise ModelError(
+            f"input shape [{batch},{size.height},{size.width},{channels}]: the network takes {fingerprint.channels} "
+            f"channel, not {channels} (its first kernel is 3x3x1x64); colour images are converted to grey"
+        )
+    if fingerprint.batch is not None and batch != fingerprint.batch:
+        raise ModelError(
+            f"batch {batch} is not possible: the graph {fingerprint.graph_sha256[:8]} is exported for batch "
+            f"{fingerprint.batch}; use batch={fingerprint.batch} or model=builtin"
+        )
+    check_size(size)
+    return [batch, size.height, size.width, channels]
+
+
+def ir(recipe: Recipe, cache: Path) -> Path:
+    """Folder with ``model.xml`` and ``model.bin`` of a recipe; converted in a process of its own on first use.
+
+    Raises
+    ------
+    ModelError
+        If the conversion fails or INT8 is asked for without the extra ``int8``.
+    """
+    if recipe.weights == "int8":
+        require_nncf()
+
+    def build(directory: Path) -> None:
+        run_python("bench.models.convert:convert_from_json", json.dumps(asdict(recipe)), str(directory))
+
+    return cached(cache / "ir" / f"{recipe.model_key}-{recipe.weights}-{recipe.digest()}", build)
+
+
+def require_nncf() -> None:
+    """Raise ModelError unless NNCF is installed."""
+    import importlib.util
+
+    if importlib.util.find_spec("nncf") is None:
+        raise ModelError("weights=int8 needs NNCF: pip install 'superpoint-bench[int8]'")
+
+
+def convert_from_json(recipe: str, directory: str) -> None:
+    """Entry point of the conversion process; see :func:`write_ir`."""
+    fields: dict[str, Any] = json.loads(recipe)
+    fields["outputs"] = tuple(fields["outputs"])
+    write_ir(Recipe(**fields), Path(directory))
+
+
+def write_ir(recipe: Recipe, directory: Path, shape: Sequence[int] | None = None) -> Path:
+    """Convert and save an IR; returns the path of ``model.xml``.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    directory : Path
+        Existing folder.
+    shape : sequence of 4 int or None
+        Static input shape [N, H, W, 1]; None leaves height and width free.
+    """
+    import openvino
+
+    path = directory / "model.xml"
+    if recipe.weights == "int8":
+        from bench.models.quantize import quantize
+
+        model = quantize(recipe)
+        if shape is not None:
+            model.reshape(list(shape))
+    else:
+        model = converted(recipe.saved_model, recipe.outputs, shape)
+    openvino.save_model(model, str(path), compress_to_fp16=recipe.weights == "f16")
+    return path
+
+
+def converted(saved_model: str | Path, outputs: Sequence[str], shape: Sequence[int] | None = None) -> Any:
+    """The SavedModel as an ``openvino.Model`` with only the named outputs.
+
+    Raises
+    ------
+    ModelError
+        If OpenVINO cannot convert the graph, or the converted graph lost an output.
+    """
+    import openvino
+
+    try:
+        model = openvino.convert_model(str(saved_model), input=None if shape is None else [("image", list(shape))])
+    except Exception as error:  # OpenVINO raises bare RuntimeError and its own types
+        reason = str(error).strip().splitlines()
+        raise ModelError(f"{saved_model}: OpenVINO cannot convert it: {reason[-1] if reason else error!r}") from error
+    names = {name for output in model.outputs for name in output.get_names()}
+    lost = sorted(set(outputs) - names)
+    if lost:
+        raise ModelError(f"{saved_model}: the converted graph has no output {', '.join(lost)}; it has {sorted(names)}")
+    for output in list(model.outputs):
+        if not output.get_names() & set(outputs):
+            model.remove_result(output.get_node())
+    return model

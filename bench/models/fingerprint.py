@@ -1,0 +1,207 @@
+"""What a SavedModel is: identity, inputs and outputs, and the constants baked into its graph."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.errors import ModelError
+from bench.models.savedmodel import Node, SavedModelGraph, read_saved_model
+
+SPARSE_OUTPUTS = ("prob", "descriptors_raw")
+"""What decoding needs; the other outputs are computed only for ``graph=full``."""
+
+_MAGICPOINT_2018 = "7b48271517bec821a84814906ea1b6726134fcd3ef0c7fe5cab96f6a531e5228"
+"""Graph of magic-point_02-12-2018, exported before the authors normalised their input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """Identity and contract of a SavedModel of SuperPoint or MagicPoint.
+
+    Attributes
+    ----------
+    graph_sha256, variables_sha256 : str
+        Of ``saved_model.pb``, and of the names and bytes of the files in ``variables/``.
+    input_tensor, output_tensors : str, dict
+        Tensor names by signature key.
+    input_scale : float
+        Value of white: 1 or 255.
+    batch : int or None
+        Batch size the graph is built for; None: any.
+    nms_op, nms_size_px, nms_iou, nms_min_probability, nms_top_k
+        What ``prob_nms`` was exported with; None: absent or not recognised. The benchmark suppresses by its own rule.
+    """
+
+    graph_sha256: str
+    variables_sha256: str
+    tensorflow_version: str
+    nodes: int
+    input_tensor: str
+    output_tensors: dict[str, str]
+    descriptors: bool
+    input_scale: float
+    channels: int
+    batch: int | None
+    nms_op: str | None
+    nms_size_px: float | None
+    nms_iou: float | None
+    nms_min_probability: float | None
+    nms_top_k: int | None
+
+    @property
+    def key(self) -> str:
+        """Short name of graph and variables, for cache folders."""
+        return hashlib.sha256((self.graph_sha256 + self.variables_sha256).encode()).hexdigest()[:16]
+
+    def outputs(self, graph: str, descriptors: bool = True) -> tuple[str, ...]:
+        """Signature keys that a method computes.
+
+        Parameters
+        ----------
+        graph : {"sparse", "full"}
+        descriptors : bool
+            False leaves the descriptors out of the sparse graph.
+        """
+        if graph == "full":
+            return tuple(sorted(self.output_tensors))
+        return tuple(key for key in SPARSE_OUTPUTS if key in self.output_tensors and (descriptors or key == "prob"))
+
+    def as_dict(self) -> dict[str, object]:
+        """For manifests; JSON-able."""
+        return asdict(self)
+
+
+def read_fingerprint(directory: Path, input_scale: float | None = None) -> Fingerprint:
+    """Fingerprint of a SavedModel, without running it.
+
+    Parameters
+    ----------
+    directory : Path
+    input_scale : float or None
+        Value of white; None: by the graph.
+
+    Raises
+    ------
+    ModelError
+        If the folder holds no SavedModel, or one whose signature is not that of SuperPoint or MagicPoint.
+    """
+    graph = read_saved_model(directory)
+    channels = _check_signature(graph, directory)
+    graph_sha256 = hashlib.sha256((directory / "saved_model.pb").read_bytes()).hexdigest()
+    nms_op, size, iou, min_probability, top_k = _baked_nms(graph)
+    prob = graph.outputs["prob"].shape
+    return Fingerprint(
+        graph_sha256=graph_sha256,
+        variables_sha256=_variables_sha256(directory),
+        tensorflow_version=graph.tensorflow_version,
+        nodes=len(graph.nodes),
+        input_tensor=graph.inputs["image"].name,
+        output_tensors={key: tensor.name for key, tensor in sorted(graph.outputs.items())},
+        descriptors="descriptors_raw" in graph.outputs,
+        input_scale=_input_scale(graph, graph_sha256, directory) if input_scale is None else input_scale,
+        channels=channels,
+        batch=prob[0] if prob and prob[0] > 0 else None,
+        nms_op=nms_op,
+        nms_size_px=size,
+        nms_iou=iou,
+        nms_min_probability=min_probability,
+        nms_top_k=top_k,
+    )
+
+
+def _variables_sha256(directory: Path) -> str:
+    digest = hashlib.sha256()
+    files = sorted((directory / "variables").glob("variables.*"))
+    if not files:
+        raise ModelError(f"{directory}: no variables/ beside saved_model.pb; the SavedModel is incomplete")
+    for path in files:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _check_signature(graph: SavedModelGraph, directory: Path) -> int:
+    """Number of input channels of a signature that is understood."""
+    if set(graph.inputs) != {"image"}:
+        raise ModelError(f"{directory}: the signature's inputs are {sorted(graph.inputs)}, SuperPoint has one, 'image'")
+    image = graph.inputs["image"]
+    if image.dtype != "float32" or image.shape is None or len(image.shape) != 4:
+        raise ModelError(f"{directory}: input 'image' is {image.dtype} {image.shape}, expected float32 [N, H, W, 1]")
+    if image.shape[3] != 1:
+        raise ModelError(
+            f"{directory}: input 'image' has {image.shape[3]} channels, expected 1 (SuperPoint sees grey images: its "
+            "first kernel is 3x3x1x64)"
+        )
+    ranks = {"prob": 3, "descriptors_raw": 4} if "descriptors" in graph.outputs else {"prob": 3}
+    for key, rank in ranks.items():
+        tensor = graph.outputs.get(key)
+        if tensor is None:
+            raise ModelError(f"{directory}: no output {key!r}; the signature has {sorted(graph.outputs)}")
+        if tensor.dtype != "float32" or (tensor.shape is not None and len(tensor.shape) != rank):
+            found = f"{tensor.dtype} {tensor.shape}"
+            raise ModelError(f"{directory}: output {key!r} is {found}, expected float32 with {rank} axes")
+    return image.shape[3]
+
+
+def _input_scale(graph: SavedModelGraph, graph_sha256: str, directory: Path) -> float:
+    if graph_sha256 == _MAGICPOINT_2018:
+        return 255.0
+    if graph.inputs["image"].name.startswith("superpoint/"):
+        return 1.0
+    raise ModelError(
+        f"{directory}: the graph does not say whether white is 1 or 255 (the MagicPoint of December 2018 takes 255, "
+        "exports since November 2019 take 1); set model.input_scale=1 or model.input_scale=255"
+    )
+
+
+def _baked_nms(
+    graph: SavedModelGraph,
+) -> tuple[str | None, float | None, float | None, float | None, int | None]:
+    found = graph.by_op("NonMaxSuppression")
+    if len(found) != 1:
+        return None, None, None, None, None
+    nms = found[0]
+    inputs = graph.input_nodes(nms)
+    iou = _scalar(inputs[3]) if len(inputs) > 3 else None
+    # boxes = concat(centres - half, centres + half); centres and scores come from where(prob >= minimum).
+    half = _constant_operand(graph, _ancestor(graph, inputs[0], lambda node: node.op == "Sub"))
+    threshold = _constant_operand(graph, _ancestor(graph, inputs[1], lambda node: node.op == "GreaterEqual"))
+    top_k = graph.by_op("TopK")
+    kept = None
+    if len(top_k) == 1 and len(top_k[0].inputs) > 1:
+        count = graph.input_nodes(top_k[0])[1]
+        value = _scalar(count) if count.op == "Const" else _constant_operand(graph, count)
+        kept = None if value is None else int(value)
+    return nms.op, None if half is None else 2 * half, _rounded(iou), _rounded(threshold), kept
+
+
+def _ancestor(graph: SavedModelGraph, start: Node, wanted: Callable[[Node], bool]) -> Node | None:
+    """Nearest node upstream of `start` that is wanted, breadth first."""
+    queue, seen = [start], {start.name}
+    for node in queue:
+        if wanted(node):
+            return node
+        for source in graph.input_nodes(node):
+            if source.name not in seen:
+                seen.add(source.name)
+                queue.append(source)
+    return None
+
+
+def _scalar(node: Node) -> float | None:
+    return node.constant[0] if node.constant is not None and len(node.constant) == 1 else None
+
+
+def _constant_operand(graph: SavedModelGraph, node: Node | None) -> float | None:
+    values = [] if node is None else [_scalar(source) for source in graph.input_nodes(node)]
+    constants = [value for value in values if value is not None]
+    return constants[0] if len(constants) == 1 else None
+
+
+def _rounded(value: float | None) -> float | None:
+    """A float32 constant as the decimal number it was written as."""
+    return None if value is None else float(str(np.float32(value)))

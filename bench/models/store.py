@@ -1,0 +1,70 @@
+"""Where SavedModels come from: the weights of the package, the published sp_v6, or a folder of the user."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+from bench.errors import ModelError
+from bench.features.base import Context
+from bench.models.cache import cached, run_python
+from bench.models.weights import BUILTIN_MAGICPOINT, BUILTIN_SUPERPOINT
+from bench.schema import ModelConfig
+
+_BUILTIN = {"builtin": BUILTIN_SUPERPOINT, "builtin_magicpoint": BUILTIN_MAGICPOINT}
+
+
+def saved_model(config: ModelConfig, context: Context) -> Path:
+    """Folder of the SavedModel that `config` names; exported or downloaded on first use.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    context : Context
+
+    Raises
+    ------
+    ModelError
+        If the weights or the folder are missing, or the export fails.
+    DataError
+        If the download fails or its content is not what was published.
+    """
+    if config.kind in _BUILTIN:
+        return _exported(_BUILTIN[config.kind], config.kind, context.cache)
+    if config.kind == "sp_v6":
+        from bench.data.download import fetch, read_lock
+
+        folder = fetch(read_lock("sp_v6"), context.data_root)
+        return _only_saved_model(folder)
+    if config.path is None:
+        raise ModelError("model.kind=path needs model.path=DIR, the folder that holds saved_model.pb")
+    directory = Path(config.path).expanduser()
+    if not (directory / "saved_model.pb").is_file():
+        raise ModelError(f"model.path={config.path}: no saved_model.pb there; give the folder of a SavedModel")
+    return directory
+
+
+def _exported(weights: Path, kind: str, cache: Path) -> Path:
+    if not weights.is_file():
+        raise ModelError(f"{weights}: missing from the installation of bench; reinstall it, or choose another model=")
+    digest = hashlib.sha256(weights.read_bytes())
+    for source in ("export.py", "network.py"):
+        digest.update(Path(__file__).with_name(source).read_bytes())
+
+    def export(directory: Path) -> None:
+        if "tensorflow" in sys.modules:
+            from bench.models.export import export_saved_model
+
+            export_saved_model(weights, directory)
+        else:
+            run_python("bench.models.export:export_saved_model", str(weights), str(directory))
+
+    return cached(cache / "savedmodels" / f"{kind}-{digest.hexdigest()[:16]}", export)
+
+
+def _only_saved_model(folder: Path) -> Path:
+    found = sorted(path.parent for path in folder.rglob("saved_model.pb"))
+    if len(found) != 1:
+        raise ModelError(f"{folder}: holds {len(found)} SavedModels, expected one; delete the folder to fetch it again")
+    return found[0]

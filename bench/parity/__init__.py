@@ -1,0 +1,1 @@
+"""What changes between two precisions of one model: tensors, layers, keypoints, matches, homographies."""

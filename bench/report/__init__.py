@@ -1,0 +1,1 @@
+"""Tables, plots and the page. No number is computed here."""

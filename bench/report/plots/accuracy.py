@@ -1,0 +1,246 @@
+"""Plots of accuracy: the Pareto front, corner errors, difficulty, matching accuracy, repeatability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from bench.report.plots.labels import Segment, place_labels
+from bench.report.plots.style import (
+    INK,
+    MUTED,
+    Labels,
+    figure,
+    look,
+    note_empty,
+    plain_log_ticks,
+    shared_legend,
+    styled,
+)
+
+SPLIT_TITLES = {"all": "all pairs", "i": "illumination", "v": "viewpoint"}
+ERROR_RANGE_PX = (0.1, 30.0)
+_ENDS = ((0, -1.0), (1, 1.0))
+
+
+def _rows(table: pd.DataFrame, metric: str, split: str = "all") -> dict[str, dict[str, Any]]:
+    chosen = table[(table["metric"] == metric) & (table["split"] == split) & table["value"].notna()]
+    return {str(row["method"]): row for row in chosen.to_dict("records")}
+
+
+def _arms(row: dict[str, Any]) -> NDArray[np.float64]:
+    """Distances (2, 1) from the value down to `low` and up to `high`; zero where there is no interval."""
+    low, high = (row[key] if pd.notna(row.get(key)) else row["value"] for key in ("low", "high"))
+    return np.maximum(np.array([[row["value"] - low], [high - row["value"]]], dtype=np.float64), 0.0)
+
+
+def pareto(table: pd.DataFrame, labels: Labels, metric: str = "accuracy_3px", split: str = "all") -> Figure:
+    """Draw accuracy against median time per image, with 95 % intervals on both axes and the front of best trade-offs.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The summary's tidy table. Methods that lack either number are left out.
+    labels : mapping
+        Method to the name drawn beside its point.
+    metric, split : str
+        What the vertical axis shows.
+    """
+    accuracy, latency = _rows(table, metric, split), _rows(table, "latency_median_ms")
+    methods = [m for m in accuracy if m in latency]
+    with styled():
+        fig, (ax,) = figure(7.2, 4.8)
+        if not methods:
+            note_empty(ax, "no method has both an accuracy and a time")
+            return fig
+        for method in methods:
+            seen, style = (latency[method]["value"], accuracy[method]["value"]), look(method)
+            ax.errorbar(
+                *seen, yerr=_arms(accuracy[method]), xerr=_arms(latency[method]), fmt=style.marker, color=style.colour,
+                markersize=8, markeredgecolor="white", markeredgewidth=0.8, elinewidth=1.4, capsize=2.5, zorder=3,
+            )  # fmt: skip
+        points = np.array([(latency[m]["value"], accuracy[m]["value"]) for m in methods])
+        front = _front(ax, points)
+        ax.set_xscale("log")
+        ax.grid(visible=True, which="minor", axis="x", linewidth=0.35)
+        ax.set_xlabel("median time per image (ms, log scale)")
+        ax.set_ylabel(f"{_title(metric)}, {SPLIT_TITLES.get(split, split)}")
+        span = points[:, 0].max() / points[:, 0].min()
+        pad = max(1.6, span**0.14)
+        ax.set_xlim(points[:, 0].min() / pad, points[:, 0].max() * pad)
+        plain_log_ticks(ax)
+        x_low, x_high = (
+            points[:, 0] + sign * np.array([_arms(latency[m])[k, 0] for m in methods]) for k, sign in _ENDS
+        )
+        y_low, y_high = (
+            points[:, 1] + sign * np.array([_arms(accuracy[m])[k, 0] for m in methods]) for k, sign in _ENDS
+        )
+        margin = (0.1 + 0.012 * len(methods)) * max(y_high.max() - y_low.min(), 0.05)
+        ax.set_ylim(y_low.min() - margin, y_high.max() + margin)
+        bars = [((x, low), (x, high)) for x, low, high in zip(points[:, 0], y_low, y_high, strict=True)]
+        bars += [((low, y), (high, y)) for y, low, high in zip(points[:, 1], x_low, x_high, strict=True)]
+        place_labels(fig, ax, points, [labels.get(m, m) for m in methods], [*bars, *front])
+    return fig
+
+
+def _title(metric: str) -> str:
+    return metric.replace("_", " at ").replace("px", " px") if metric.startswith("accuracy_") else metric
+
+
+def _front(ax: Axes, points: NDArray[np.float64]) -> list[Segment]:
+    """Draw the staircase of points that no other point beats in both time and accuracy, and return its segments."""
+    order = np.lexsort((-points[:, 1], points[:, 0]))
+    front: list[tuple[float, float]] = []
+    for x, y in points[order]:
+        if not front or y > front[-1][1]:
+            front.append((x, y))
+    steps = np.array(front)
+    ax.plot(
+        steps[:, 0], steps[:, 1], drawstyle="steps-post", color=MUTED, linewidth=1.2, linestyle=(0, (2, 2)), zorder=1
+    )
+    across = [((a[0], a[1]), (b[0], a[1])) for a, b in pairwise(front)]
+    return across + [((b[0], a[1]), (b[0], b[1])) for a, b in pairwise(front)]
+
+
+def _splits(pairs: pd.DataFrame) -> list[str]:
+    found = set(pairs["split"].astype(str))
+    return ["all", *(s for s in ("i", "v") if s in found)]
+
+
+def _of_split(pairs: pd.DataFrame, split: str) -> pd.DataFrame:
+    return pairs if split == "all" else pairs[pairs["split"] == split]
+
+
+def _methods(frame: pd.DataFrame, column: str, order: Sequence[str] | None) -> list[str]:
+    present = list(dict.fromkeys(frame.loc[frame[column].notna(), "method"].astype(str)))
+    return [m for m in order if m in present] if order is not None else present
+
+
+def cumulative_errors(pairs: pd.DataFrame, labels: Labels, order: Sequence[str] | None = None) -> Figure:
+    """Draw the share of pairs below each corner error. Failed pairs never enter: a curve ends below 1 by their share.
+
+    Parameters
+    ----------
+    pairs : DataFrame
+        Rows with method, split, corner_error_px (+inf on failure).
+    order : sequence of str, optional
+        Methods in drawing order.
+    """
+    splits = _splits(pairs)
+    low, high = ERROR_RANGE_PX
+    with styled():
+        fig, axes = figure(3.7 * len(splits) + 0.4, 4.2, len(splits))
+        for ax, split in zip(axes, splits, strict=True):
+            part = _of_split(pairs, split)
+            for method in _methods(part, "corner_error_px", order):
+                errors = np.sort(part.loc[part["method"] == method, "corner_error_px"].dropna().to_numpy(np.float64))
+                share = np.arange(1, len(errors) + 1) / len(errors)
+                inside = errors <= high
+                x = np.concatenate([[low], np.clip(errors[inside], low, None), [high]])
+                y = np.concatenate([[0.0], share[inside], share[inside][-1:] if inside.any() else [0.0]])
+                style = look(method)
+                ax.plot(
+                    x,
+                    y,
+                    drawstyle="steps-post",
+                    color=style.colour,
+                    linestyle=style.dash,
+                    label=labels.get(method, method),
+                )
+            ax.set(xscale="log", xlim=(low, high), ylim=(0, 1.01), title=SPLIT_TITLES[split])
+            ax.set_xlabel("corner error (px, log scale)")
+            ax.set_xticks([0.1, 0.3, 1, 3, 10, 30], ["0.1", "0.3", "1", "3", "10", "30"])
+            ax.minorticks_off()
+        axes[0].set_ylabel("share of pairs")
+        shared_legend(fig, axes)
+    return fig
+
+
+def accuracy_by_difficulty(
+    pairs: pd.DataFrame, labels: Labels, threshold_px: float = 3.0, order: Sequence[str] | None = None
+) -> Figure:
+    """Draw accuracy by index of the target image, per split. The index is the last number of the pair's name."""
+    column = f"success_{threshold_px:g}px"
+    index = pairs["pair"].astype(str).str.extract(r"-(\d+)$")[0]
+    rows = pairs.assign(target=pd.to_numeric(index)).dropna(subset=["target", column])
+    splits = [s for s in _splits(rows) if s != "all"] or ["all"]
+    with styled():
+        fig, axes = figure(3.9 * len(splits) + 0.4, 4.0, len(splits))
+        for ax, split in zip(axes, splits, strict=True):
+            part = _of_split(rows, split)
+            for method in _methods(part, column, order):
+                means = part[part["method"] == method].groupby("target")[column].mean()
+                style = look(method)
+                ax.plot(
+                    means.index, means.to_numpy(), color=style.colour, linestyle=style.dash, marker=style.marker,
+                    markersize=6.5, markeredgecolor="white", label=labels.get(method, method),
+                )  # fmt: skip
+            ax.set(title=SPLIT_TITLES[split], ylim=(-0.02, 1.03), xlabel="target image")
+            ax.set_xticks(sorted(rows["target"].unique())[:12])
+        axes[0].set_ylabel(f"accuracy at {threshold_px:g} px")
+        shared_legend(fig, axes)
+    return fig
+
+
+def mma_curves(
+    pairs: pd.DataFrame, thresholds_px: Sequence[float], labels: Labels, order: Sequence[str] | None = None
+) -> Figure | None:
+    """Draw mean matching accuracy over its thresholds, per split; None where no row has it.
+
+    Parameters
+    ----------
+    pairs : DataFrame
+        ``mma`` holds a list per row, one value per threshold.
+    """
+    if "mma" not in pairs or not pairs["mma"].notna().any():
+        return None
+    rows = pairs[pairs["mma"].notna()]
+    splits = _splits(rows)
+    with styled():
+        fig, axes = figure(3.7 * len(splits) + 0.4, 4.2, len(splits))
+        for ax, split in zip(axes, splits, strict=True):
+            part = _of_split(rows, split)
+            for method in _methods(part, "mma", order):
+                curves = np.stack([np.asarray(c, dtype=np.float64) for c in part.loc[part["method"] == method, "mma"]])
+                style = look(method)
+                ax.plot(
+                    list(thresholds_px), np.nanmean(curves, axis=0), color=style.colour, linestyle=style.dash,
+                    label=labels.get(method, method),
+                )  # fmt: skip
+            ax.set(title=SPLIT_TITLES[split], ylim=(0, 1.01), xlabel="threshold (px)")
+            ax.set_xticks(list(thresholds_px)[:: max(1, len(thresholds_px) // 7)])
+        axes[0].set_ylabel("mean matching accuracy")
+        shared_legend(fig, axes)
+    return fig
+
+
+def repeatability_bars(table: pd.DataFrame, labels: Labels, order: Sequence[str] | None = None) -> Figure | None:
+    """Draw repeatability per method and split with 95 % intervals; None where the summary has none."""
+    by_split = {s: _rows(table, "repeatability", s) for s in ("all", "i", "v")}
+    splits = [s for s, rows in by_split.items() if rows]
+    if not splits:
+        return None
+    present = list(dict.fromkeys(m for s in splits for m in by_split[s]))
+    methods = [m for m in order if m in present] if order is not None else present
+    with styled():
+        fig, axes = figure(3.1 * len(splits) + 1.6, 0.42 * len(methods) + 1.3, len(splits))
+        for ax, split in zip(axes, splits, strict=True):
+            for y, method in enumerate(methods):
+                row = by_split[split].get(method)
+                if row is None:
+                    continue
+                ax.barh(y, row["value"], height=0.66, color=look(method).colour)
+                ax.errorbar(row["value"], y, xerr=_arms(row), color=INK, elinewidth=1.3, capsize=2.5)
+            ax.set(title=SPLIT_TITLES[split], xlim=(0, 1), xlabel="repeatability")
+            ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
+            ax.set_yticks(range(len(methods)), [labels.get(m, m) for m in methods])
+            ax.grid(visible=False, axis="y")
+        axes[0].invert_yaxis()
+    return fig

@@ -1,0 +1,176 @@
+"""Tables as console text, Markdown, LaTeX and CSV."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from bench.report.columns import DASH
+from bench.report.conditions import Manifest, get, label, precision_label
+from bench.report.tables import Cell, Section, Table, method_order
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table as RichTable
+
+_CONSOLE = re.compile(r"method|precision|(accuracy|mma)_[\d.]+px|repeatability|latency_median_ms|speedup")
+_WIDE = 9
+"""Columns from which a LaTeX table writes intervals below their values."""
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}", "×": r"$\times$", "∞": r"$\infty$", "–": "--", "—": "---",
+    "µ": r"$\mu$", "μ": r"$\mu$", "≤": r"$\leq$", "≥": r"$\geq$", "·": r"$\cdot$", "±": r"$\pm$", "−": "$-$",
+    "\n": " ",
+}  # fmt: skip
+
+
+def to_console(table: Table, width: int = 120) -> RichTable:
+    """Return the columns that fit a terminal of `width` columns: accuracies, median time, speed-up.
+
+    Intervals are shortened to two decimals; below 115 columns they are left out.
+    """
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    shown = table.select([head.key for head in table.heads if _CONSOLE.fullmatch(head.key)])
+    console = RichTable(
+        box=box.SIMPLE_HEAD, title=table.title, title_justify="left", caption=table.caption, caption_justify="left",
+        pad_edge=False, padding=(0, 1),
+    )  # fmt: skip
+    for head in shown.heads:
+        console.add_column(
+            head.text, justify="right" if head.numeric else "left",
+            no_wrap=head.numeric or (head.key == "method" and width >= 100),
+            min_width=10 if head.key == "precision" else None, overflow="fold",
+        )  # fmt: skip
+    for section in shown.sections:
+        if len(shown.sections) > 1:
+            console.add_row(Text(section.title, style="italic"))
+        for row in section.rows:
+            cells = []
+            for head, cell in zip(shown.heads, row, strict=True):
+                ratio = head.key.startswith(("accuracy", "mma", "repeatability"))
+                interval = f" {_short(cell.interval)}" if cell.interval and ratio and width >= 115 else ""
+                text = Text(cell.text, style="bold" if cell.best else "")
+                cells.append(text.append(interval, style="not bold dim"))
+            console.add_row(*cells)
+        console.add_section()
+    return console
+
+
+def _short(interval: str) -> str:
+    """Shorten ``[0.630, 0.731]`` to ``[.63,.73]``."""
+    ends = (f"{float(end):.2f}" for end in interval.strip("[]").split(", "))
+    return f"[{','.join(end.replace('0.', '.', 1) if end.startswith('0.') else end for end in ends)}]"
+
+
+def escape_markdown(text: str) -> str:
+    """Escape what Markdown or HTML inside it would interpret."""
+    text = text.replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([|*`\[\]])", r"\\\1", re.sub(r"\s+", " ", text))
+
+
+def to_markdown(table: Table) -> str:
+    """Return a heading, one pipe table per section and the caption."""
+    lines = [f"## {escape_markdown(table.title)}", ""]
+    for section in table.sections:
+        if section.title:
+            lines += [f"### {escape_markdown(section.title)}", ""]
+        kept = _used(section, len(table.heads))
+        lines.append("| " + " | ".join(escape_markdown(table.heads[i].text) for i in kept) + " |")
+        lines.append("|" + "|".join(" ---: " if table.heads[i].numeric else " :--- " for i in kept) + "|")
+        lines += ["| " + " | ".join(_markdown_cell(row[i]) for i in kept) + " |" for row in section.rows]
+        lines.append("")
+    lines += [escape_markdown(text) + "\n" for text in (table.caption, table.note) if text]
+    return "\n".join(lines)
+
+
+def _used(section: Section, n_columns: int) -> list[int]:
+    """Return the columns of a section that are not blank throughout."""
+    return [i for i in range(n_columns) if any(row[i].text for row in section.rows)]
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = escape_markdown(cell.text)
+    text = f"**{text}**" if cell.best else text
+    return " ".join(part for part in (text, escape_markdown(cell.interval), cell.noise) if part)
+
+
+def escape_latex(text: str) -> str:
+    """Escape text for LaTeX; characters beyond Latin Extended-A that have no entry become ``?``."""
+    return "".join(_LATEX.get(c) or (c if 32 <= ord(c) < 0x180 else "?") for c in text)
+
+
+def to_latex(table: Table) -> str:
+    """Return a ``table*`` with booktabs rules, scaled down to the text width where it is wider.
+
+    The preamble needs ``\\usepackage{booktabs,graphicx}`` and ``\\usepackage[T1]{fontenc}``.
+    """
+    n = len(table.heads)
+    kinds = ("r" if head.numeric else "l" for head in table.heads)
+    lines = [
+        "% \\usepackage[T1]{fontenc} \\usepackage{booktabs,graphicx}",
+        r"\begin{table*}",
+        r"\centering",
+        rf"\caption{{{escape_latex(f'{table.title}. {table.caption} {table.note}'.strip())}}}",
+        rf"\label{{tab:{table.name}}}",
+        r"\small",
+        r"\setlength{\tabcolsep}{4pt}",
+        r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
+        rf"\begin{{tabular}}{{@{{}}{''.join(kinds)}@{{}}}}",
+        r"\toprule",
+        " & ".join(escape_latex(head.text) for head in table.heads) + r" \\",
+    ]
+    for section in table.sections:
+        lines.append(r"\midrule")
+        if section.title:
+            lines.append(rf"\multicolumn{{{n}}}{{@{{}}l}}{{\emph{{{escape_latex(section.title)}}}}} \\")
+        lines += [line for row in section.rows for line in _latex_row(row)]
+    lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table*}", ""]
+    return "\n".join(lines)
+
+
+def _latex_row(row: Sequence[Cell]) -> list[str]:
+    """Return a row; in a wide table intervals, and what follows a comma in a text, go to a second line below."""
+    if len(row) < _WIDE or not any(cell.interval for cell in row):
+        small = (rf"~{{\scriptsize {escape_latex(cell.interval)}}}" if cell.interval else "" for cell in row)
+        return [" & ".join(_latex_cell(cell) + interval for cell, interval in zip(row, small, strict=True)) + r" \\"]
+    texts = [cell.text.partition(", ") if cell.value is None else (cell.text, "", "") for cell in row]
+    above = (_latex_cell(replace(cell, text=text[0] + text[1].strip())) for cell, text in zip(row, texts, strict=True))
+    below = (
+        rf"\tiny {escape_latex(cell.interval)}" if cell.interval else escape_latex(text[2])
+        for cell, text in zip(row, texts, strict=True)
+    )
+    # The braces keep a bracket from being read as the optional argument of the line break before it.
+    return [" & ".join(above) + r" \\[-3pt]", "{} " + " & ".join(below) + r" \\"]
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = escape_latex(cell.text)
+    text = rf"\textbf{{{text}}}" if cell.best else text
+    return rf"{text}{{\tiny~{escape_latex(cell.noise)}}}" if cell.noise else text
+
+
+def to_csv(summary: Any, manifest: Manifest) -> str:
+    """Return every metric of the summary, a row per method and split, with its interval in ``_low`` and ``_high``.
+
+    A missing value is empty. Equal runs give equal text apart from times.
+    """
+    from bench.summary import wide
+
+    frame: pd.DataFrame = wide(summary).copy()
+    order = {name: number for number, name in enumerate(method_order(manifest, frame["method"].astype(str)))}
+    frame = frame.sort_values("method", key=lambda names: names.map(order), kind="stable")
+    frame.insert(1, "label", [label(manifest, m) for m in frame["method"]])
+    frame.insert(2, "precision", [precision_label(manifest, m).replace(DASH, "") for m in frame["method"]])
+    for name in ("n_pairs", "n_sequences"):
+        frame[name] = frame[name].astype("Int64")
+    frame["protocol"] = get(manifest, "protocol", "name", default="")
+    frame["protocol_hash"] = get(manifest, "protocol", "hash", default="")
+    frame["data"] = get(manifest, "dataset", "name", default="")
+    frame["data_note"] = get(manifest, "dataset", "note", default="")
+    return str(frame.to_csv(index=False, lineterminator="\n"))

@@ -1,0 +1,159 @@
+"""The files of a report: tables, plots and the page. Each is written to a temporary name and renamed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.report import columns as cols
+from bench.report import render, tables
+from bench.report.columns import format_value
+from bench.report.conditions import Manifest, label
+from bench.report.figures import draw_plots
+from bench.report.matches import MatchDrawing
+from bench.report.page import Picture, render_page
+from bench.report.tables import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_DRAWINGS = "matches.json"
+_JPEG_QUALITY = 82
+_WIDTH_PX = 1280
+
+
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    printed: list[Table]
+    results: list[Table]
+    details: list[Table]
+
+
+def write_report(
+    run_dir: Path,
+    manifest: Manifest,
+    pairs: pd.DataFrame,
+    times: pd.DataFrame,
+    summary: Any,
+    drawings: Sequence[MatchDrawing] | None = None,
+    published: pd.DataFrame | None = None,
+) -> Path:
+    """Write summary.csv, summary.md, summary.tex, plots/ and report.html into a run directory.
+
+    Parameters
+    ----------
+    run_dir : Path
+    manifest : mapping
+        See `bench.report.conditions`.
+    pairs, times : DataFrame
+        Rows of pairs.parquet and times.parquet.
+    summary : bench.summary.Summary
+        ``table`` and ``differences``; ``published``, if it has it, unless `published` is given.
+    drawings : sequence of MatchDrawing, optional
+        None keeps the drawings that an earlier call left in ``plots/``.
+    published : DataFrame, optional
+        See `bench.report.tables.published_table`.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    StoreError
+        If a file cannot be written.
+    ValueError
+        If the summary holds no metric that the main table shows.
+    """
+    from bench.store import write_atomic
+
+    made = _tables(summary, manifest, pairs, getattr(summary, "published", None) if published is None else published)
+    write_atomic(run_dir / "summary.csv", render.to_csv(summary, manifest).encode())
+    write_atomic(run_dir / "summary.md", "\n".join(render.to_markdown(table) for table in made.printed).encode())
+    write_atomic(run_dir / "summary.tex", "\n".join(render.to_latex(table) for table in made.printed).encode())
+    plots = draw_plots(manifest, pairs, times, summary)
+    if drawings is not None:
+        _write_drawings(run_dir / "plots", drawings)
+    pictures = _pictures(run_dir / "plots", manifest)
+    related = [(f"{path.parent.name} report", f"{path.parent.name}/{path.name}") for path in run_dir.glob("*/*.html")]
+    page = render_page(manifest, made.results, made.details, plots, pictures, sorted(related))
+    for plot in plots:
+        write_atomic(run_dir / "plots" / f"{plot.name}.png", plot.png)
+        write_atomic(run_dir / "plots" / f"{plot.name}.svg", plot.svg)
+    path = run_dir / "report.html"
+    write_atomic(path, page.encode())
+    return path
+
+
+def _tables(summary: Any, manifest: Manifest, pairs: pd.DataFrame, published: pd.DataFrame | None) -> _Tables:
+    def metrics(name: str, title: str, wanted: Sequence[str], splits: Sequence[str] | None = None) -> Table | None:
+        return tables.metric_table(name, title, wanted, summary, manifest, splits)
+
+    main = tables.main_table(summary, manifest)
+    # Headlines stand among the results, every metric among the details.
+    every = tables.differences_table(summary, manifest)
+    others = (
+        tables.differences_table(summary, manifest, cols.HEADLINE) or every,
+        tables.published_table(published, manifest),
+        metrics("homography", "Homography, more measures", cols.HOMOGRAPHY),
+        metrics("noise", "Noise of the robust estimator", cols.NOISE),
+        metrics("detectors", "Keypoints", cols.DETECTORS) if main.title != tables.DETECTOR_TITLE else None,
+        metrics("descriptors", "Descriptors and matches", cols.DESCRIPTORS),
+        metrics("costs", "Costs", cols.COSTS, ["all"]),
+        tables.precision_table(manifest),
+    )
+    details = (
+        tables.failures_table(summary, manifest),
+        None if every is None else dataclasses.replace(every, name="all_differences", title="All differences"),
+        tables.scene_table(pairs, manifest),
+    )
+    printed = [table for table in (main, *others[:2]) if table is not None]
+    return _Tables(printed, [main, *(t for t in others if t is not None)], [t for t in details if t is not None])
+
+
+def _write_drawings(folder: Path, drawings: Sequence[MatchDrawing]) -> None:
+    """Write each drawing as JPEG, at most 1280 px wide, and what it shows into an index."""
+    import cv2
+
+    from bench.store import write_atomic
+
+    index = []
+    for number, drawing in enumerate(drawings, start=1):
+        height, width = drawing.image.shape[:2]
+        scale = min(1.0, _WIDTH_PX / width)
+        image = cv2.resize(drawing.image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
+        _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        name = f"matches_{number:02d}.jpg"
+        write_atomic(folder / name, data.tobytes())
+        entry = {
+            field: getattr(drawing, field) for field in ("method", "pair", "role", "n_matches", "n_correct", "outcome")
+        }
+        # JSON has no infinity; a failed pair has no error to print.
+        index.append({"file": name, **entry, "corner_error_px": f"{drawing.corner_error_px:.2f}"})
+    write_atomic(folder / _DRAWINGS, json.dumps(index, indent=1).encode())
+
+
+def _pictures(folder: Path, manifest: Manifest) -> list[Picture]:
+    """Read the drawings that lie in `folder`; files named in the index but missing are left out."""
+    path = folder / _DRAWINGS
+    if not path.is_file():
+        return []
+    pictures = []
+    for entry in json.loads(path.read_text(encoding="utf-8")):
+        file = folder / Path(str(entry["file"])).name
+        if not file.is_file():
+            continue
+        error = format_value("px", float(entry["corner_error_px"]))
+        ended = f"corner error {error} px" if entry["outcome"] == "ok" else str(entry["outcome"]).replace("_", " ")
+        title = (
+            f"{label(manifest, entry['method'])}, {entry['role']}: {entry['pair']}, {ended}, "
+            f"{entry['n_correct']} of {entry['n_matches']} matches correct"
+        )
+        alt = f"Two images side by side with the matches of {title}."
+        pictures.append(Picture(title, alt, file.read_bytes(), "image/jpeg"))
+    return pictures

@@ -1,0 +1,90 @@
+"""Typed configuration: the only place where config keys are defined.
+
+Values live in ``conf/``; these dataclasses give every key its type, and ``__post_init__`` says which values are
+possible. ``register`` puts them into Hydra's ConfigStore, so that an unknown key or a wrong type fails while composing.
+Interpolations such as ``${protocol.keypoints.max}`` tie a method's budget to the protocol and can be overridden.
+"""
+
+from __future__ import annotations
+
+from hydra.core.config_store import ConfigStore
+
+from bench.schema.checks import at_least, one_of, within
+from bench.schema.data import DatasetConfig, FolderConfig, HPatchesConfig, OxfordConfig, PhotosConfig
+from bench.schema.methods import (
+    CustomConfig,
+    DetectorConfig,
+    HomographicAdaptationConfig,
+    ImportedConfig,
+    MethodConfig,
+    ModelConfig,
+    OpenCVConfig,
+    ProtocolNms,
+    SelectedModel,
+    SuperPointConfig,
+)
+from bench.schema.protocol import (
+    ESTIMATORS,
+    METRICS,
+    EstimatorConfig,
+    HomographyMetricConfig,
+    ImageConfig,
+    KeypointsConfig,
+    MatcherConfig,
+    NmsConfig,
+    ProtocolConfig,
+)
+from bench.schema.run import EstimatorSweepConfig, LatencyConfig, RunConfig
+
+__all__ = [
+    "ESTIMATORS",
+    "METRICS",
+    "CustomConfig",
+    "DatasetConfig",
+    "DetectorConfig",
+    "EstimatorConfig",
+    "EstimatorSweepConfig",
+    "FolderConfig",
+    "HPatchesConfig",
+    "HomographicAdaptationConfig",
+    "HomographyMetricConfig",
+    "ImageConfig",
+    "ImportedConfig",
+    "KeypointsConfig",
+    "LatencyConfig",
+    "MatcherConfig",
+    "MethodConfig",
+    "ModelConfig",
+    "NmsConfig",
+    "OpenCVConfig",
+    "OxfordConfig",
+    "PhotosConfig",
+    "ProtocolConfig",
+    "ProtocolNms",
+    "RunConfig",
+    "SelectedModel",
+    "SuperPointConfig",
+    "at_least",
+    "one_of",
+    "register",
+    "within",
+]
+
+
+def register() -> None:
+    """Put every schema into Hydra's ConfigStore."""
+    store = ConfigStore.instance()
+    store.store(name="run_schema", node=RunConfig)
+    store.store(group="protocol", name="schema", node=ProtocolConfig)
+    for name, dataset in (
+        ("photos", PhotosConfig), ("hpatches", HPatchesConfig), ("oxford_affine", OxfordConfig),
+        ("folder", FolderConfig),
+    ):  # fmt: skip
+        store.store(group="dataset", name=f"schema_{name}", node=dataset)
+    store.store(group="model", name="schema", node=ModelConfig)
+    for name, method in (
+        ("superpoint", SuperPointConfig), ("opencv", OpenCVConfig), ("detector", DetectorConfig),
+        ("imported", ImportedConfig), ("custom", CustomConfig),
+    ):  # fmt: skip
+        store.store(group="method", name=f"schema_{name}", node=method)
+    store.store(group="latency", name="schema", node=LatencyConfig)

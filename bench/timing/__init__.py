@@ -1,0 +1,1 @@
+"""Stages, blocks, percentiles and the host."""

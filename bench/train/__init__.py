@@ -1,0 +1,1 @@
+"""Training of the package's own weights: Synthetic Shapes, MagicPoint, Homographic Adaptation, SuperPoint."""

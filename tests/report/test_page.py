@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from bench.report import page, tables
+from bench.report.figures import Plot
+from bench.report.page import Picture, render_page
+from tests.report.conftest import SimulatedRun
+from tests.report.simulation import simulated_manifest
+
+_VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Strict(HTMLParser):
+    """Collects tags, attributes and text, and fails on tags that do not nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+PLOT = Plot("p", "Plot & title", 'alt "quoted"', b"png", b"<svg/>")
+PICTURE = Picture("Picture", "two images", b"jpeg", "image/jpeg")
+
+
+def rendered(run: SimulatedRun, manifest: dict[str, Any] | None = None) -> str:
+    known = run.manifest if manifest is None else manifest
+    results = [tables.main_table(run.summary, known)]
+    scenes = tables.scene_table(run.pairs, known)
+    assert scenes is not None
+    return render_page(known, results, [scenes], [PLOT], [PICTURE], [("parity report", "parity/a b.html")])
+
+
+def test_page_is_well_formed_and_asks_for_nothing_outside(run: SimulatedRun) -> None:
+    text = rendered(run)
+    parsed = Strict(text)
+    for tag, attrs in parsed.tags:
+        for name in ("src", "href", "srcset", "action", "data"):
+            value = attrs.get(name)
+            assert value is None or re.match(r"data:|#|parity/a%20b\.html$", value), (tag, name, value)
+    style = text.split("<style>")[1].split("</style>")[0]
+    assert "url(" not in style
+    assert "@import" not in style
+    assert not parsed.all("link")
+    assert "fetch(" not in text
+    assert "http" not in re.sub(r"data:[^\"]*", "", text)
+
+
+def test_conditions_come_before_results(run: SimulatedRun) -> None:
+    text = rendered(run, simulated_manifest(noise={"noisy": True, "reasons": ["loud"]}))
+    order = [text.index(part) for part in ('class="warning"', 'class="facts"', 'id="main"', 'id="plots"', 'id="scenes"',
+                                           'id="matches"', 'id="reading"', 'id="again"')]  # fmt: skip
+    assert order == sorted(order)
+
+
+def test_every_protocol_constant_is_listed(run: SimulatedRun) -> None:
+    parsed = Strict(rendered(run))
+    words = [word.strip() for word in parsed.words]
+    at = words.index("estimator.threshold_px")
+    assert "2" in words[at + 1 : at + 3]
+    assert "Every constant of the protocol" in words
+
+
+def test_images_have_alternative_texts(run: SimulatedRun) -> None:
+    images = Strict(rendered(run)).all("img")
+    assert [image["alt"] for image in images] == ['alt "quoted"', "two images"]
+    assert str(images[0]["src"]).startswith("data:image/svg+xml;base64,")
+
+
+@pytest.mark.parametrize(
+    "attack", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7*7 }}", "</title>"]
+)
+def test_values_are_escaped_wherever_they_come_from(run: SimulatedRun, attack: str) -> None:
+    manifest = simulated_manifest(
+        title=attack, command=[attack], host={"cpu": attack, attack: attack},
+        noise={"noisy": True, "reasons": [attack]}, dataset={"name": attack, "note": attack, "digest": attack},
+    )  # fmt: skip
+    manifest["methods"]["sift"]["label"] = attack
+    manifest["protocol"]["config"]["unstated"] = [attack]
+    text = rendered(run, manifest)
+    parsed = Strict(text)
+    assert len(parsed.all("script")) == 1
+    assert all("onerror" not in attrs for _, attrs in parsed.tags)
+    assert "49" not in parsed.words[parsed.words.index("Reproduce") :]
+    assert attack in "".join(parsed.words)
+
+
+def test_the_command_can_be_pasted_into_a_shell() -> None:
+    assert page.command({"command": ["dataset=hpatches", "title=a b"]}) == "bench dataset=hpatches 'title=a b'"
+    assert page.command({}) == "bench"
+
+
+def test_a_bare_manifest_still_gives_a_page(run: SimulatedRun) -> None:
+    Strict(rendered(run, {}))
+
+
+def test_tables_without_sections_can_be_sorted(run: SimulatedRun) -> None:
+    text = rendered(run)
+    sortable = text.split('class="sortable"')
+    assert len(sortable) == 2
+    first = sortable[1].split("</table>")[0]
+    scores = [float(v) for v in re.findall(r'data-value="([^"]+)"', first)]
+    assert len(scores) == run.pairs["sequence"].nunique() * (1 + run.pairs["method"].nunique())
+
+
+def test_definitions_cover_the_shown_columns_once(run: SimulatedRun) -> None:
+    main = tables.main_table(run.summary, run.manifest)
+    found = page.definitions([main, main])
+    assert len(found) == len({name for name, _ in found})
+    assert dict(found)["acc@3 px"].startswith("Share of pairs whose mean corner error is at most 3 px")
+
+
+def test_hashes_are_found_at_any_depth() -> None:
+    from bench.report.conditions import short_hashes
+
+    assert short_hashes({"graph_sha256": "a" * 64, "more": {"sha256": "0" * 64}, "nms": "box"}) == (
+        "graph aaaaaaaaaaaa, sha256 000000000000"
+    )
+    assert short_hashes(None) == ""

@@ -1,0 +1,99 @@
+"""Every YAML file composes; wrong keys, types and values fail with the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from bench.cli import COMMANDS
+from bench.config import compose
+from bench.errors import ConfigError
+from bench.resources import resource
+from bench.schema import OpenCVConfig, PhotosConfig, RunConfig, SuperPointConfig
+
+CONF = resource("conf")
+GROUPS = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in
+          ("protocol", "dataset", "model", "methods", "latency", "experiment")}  # fmt: skip
+PRIMARY = {command.config for command in COMMANDS.values()}
+
+
+def run_config(*overrides: str) -> RunConfig:
+    config = compose(overrides)
+    assert isinstance(config, RunConfig)
+    return config
+
+
+@pytest.mark.parametrize("choice", [f"{group}={name}" for group, names in GROUPS.items() for name in names])
+def test_every_choice_of_every_group_composes(choice: str) -> None:
+    overrides = [choice]
+    if choice == "model=path":
+        overrides.append("model.path=somewhere")
+    config = run_config(*overrides)
+    assert config.methods
+    assert config.protocol.name
+
+
+@pytest.mark.parametrize("method", sorted(path.stem for path in (CONF / "method").glob("*.yaml")))
+def test_every_method_composes(method: str) -> None:
+    config = run_config("methods=default", f"+method@methods.added={method}")
+    assert dataclasses.is_dataclass(config.methods["added"])
+
+
+def test_every_yaml_file_is_a_group_choice_a_command_or_shared() -> None:
+    known = {f"{group}/{name}" for group, names in GROUPS.items() for name in names} | PRIMARY | {"quiet"}
+    found = {str(path.relative_to(CONF).with_suffix("")) for path in CONF.rglob("*.yaml")}
+    grouped = {name for name in found if name.split("/")[0] in ("method", "train")}
+    assert found - grouped - known == set()
+
+
+def test_methods_are_added_and_removed_in_hydras_way() -> None:
+    config = run_config("+method@methods.akaze=akaze", "~methods.orb")
+    assert list(config.methods) == ["superpoint_tf", "superpoint_ov_fp32", "superpoint_ov_fp16", "sift", "akaze"]
+    assert isinstance(config.methods["akaze"], OpenCVConfig)
+    assert isinstance(config.methods["superpoint_tf"], SuperPointConfig)
+
+
+def test_methods_follow_the_protocol_and_can_leave_it_alone() -> None:
+    config = run_config("protocol.keypoints.max=77", "methods.superpoint_tf.nms.size=16")
+    assert config.methods["sift"].max_keypoints == 77
+    assert config.methods["superpoint_tf"].nms.size == 16
+    assert config.methods["superpoint_ov_fp32"].nms.size == config.protocol.keypoints.nms.size != 16
+
+
+def test_the_default_is_the_embedded_data_set() -> None:
+    config = run_config()
+    assert isinstance(config.dataset, PhotosConfig)
+    assert config.protocol.name == "strict"
+    assert config.model.kind == "builtin"
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("methods.superpoint_tf.grph=full", ["methods.superpoint_tf.grph", "did you mean", "graph", "min_probability"]),
+        ("protocl=strict", ["protocl", "protocol"]),
+        ("threads=-1", ["threads", "-1", "0 or more"]),
+        ("threads=two", ["threads", "two"]),
+        ("protocol.keypoints.nms.kind=circle", ["nms.kind", "circle", "box", "square", "maxpool"]),
+        ("methods.superpoint_tf.graph=half", ["methods.superpoint_tf", "graph", "half", "sparse", "full"]),
+        ("dataset=imagenet", ["imagenet", "photos", "hpatches"]),
+        ("methods.sift.algorithm=surf", ["methods.sift", "surf", "rootsift"]),
+        ("protocol.estimator.threshold_px=0", ["threshold_px", "above 0"]),
+        ("model.input_scale=128", ["model.input_scale", "128", "255"]),
+        ("methods.superpoint_tf.weights=f16", ["superpoint_tf", "f16", "openvino"]),
+    ],
+)
+def test_a_wrong_override_is_explained(override: str, parts: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        run_config(override)
+    for part in parts:
+        assert part in str(caught.value), f"{part!r} is not in: {caught.value}"
+
+
+def test_configs_hold_values_only() -> None:
+    for path in CONF.rglob("*.yaml"):
+        assert "_target_" not in Path(path).read_text(), f"{path.name}: logic belongs into Python"
+        OmegaConf.load(path)
