@@ -35,10 +35,11 @@ Array = npt.NDArray[Any]
 Detector = Callable[[Array], list[tuple[Array, Array]]]
 """(V, H, W) uint8 views -> for each view points (N, 2) float xy and scores (N,) float in [0, 1]."""
 
-SMOOTHING_SIGMA_PX = 1.0
 VIEW_THRESHOLD = 0.005
 """Least probability of a point in one view."""
-SHI_TOMASI_REFERENCE_RANK = 50
+CORNER_BLUR_SIGMA_PX = 0.8
+"""Blur before a corner detector, in pixels of the photograph."""
+CORNER_REFERENCE_RANK = 50
 VIEW_BORDER_PX = 4
 """Points of a view closer than this to the photograph's border or the view's border are not trusted."""
 
@@ -75,22 +76,46 @@ def local_maxima(scores: Array, radius_px: int, threshold: float) -> tuple[Array
     return points, values.astype(np.float32)
 
 
-def shi_tomasi_detector(max_points: int) -> Detector:
-    """Shi-Tomasi corners of lightly blurred views, scored by the root of the smaller eigenvalue.
+def corner_response(view: Array, kind: str, sigma_px: float) -> Array:
+    """Corner response of a lightly blurred view: Shi-Tomasi's smaller eigenvalue or Harris' measure.
 
-    The score is relative to the ``SHI_TOMASI_REFERENCE_RANK``-th largest response of the view, and at most 1, so that
-    it hardly depends on contrast.
+    Parameters
+    ----------
+    view : (H, W) uint8
+    kind : {"shi_tomasi", "harris"}
+    sigma_px : float
+        Standard deviation of the blur.
+
+    Returns
+    -------
+    (H, W) float32
     """
     import cv2
+
+    blurred = cv2.GaussianBlur(view, (0, 0), sigma_px)
+    if kind == "harris":
+        # An even block would shift all corners by half a pixel.
+        return np.asarray(cv2.cornerHarris(blurred, 5, 3, 0.04))
+    return np.asarray(cv2.cornerMinEigenVal(blurred, 3))
+
+
+def corner_detector(kind: str, config: AdaptConfig) -> Detector:
+    """Corners of views, scored relative to the ``CORNER_REFERENCE_RANK``-th largest response of the view.
+
+    So the score hardly depends on contrast.  Shi-Tomasi's is the root of the relative response, and at most 1.
+    Harris' is the relative response itself, so that the strongest corners outweigh how often weak ones are found.
+    """
 
     def detect(views: Array) -> list[tuple[Array, Array]]:
         found = []
         for view in views:
-            response = cv2.cornerMinEigenVal(cv2.GaussianBlur(view, (0, 0), 0.8), 3)
-            rank = min(SHI_TOMASI_REFERENCE_RANK, response.size)
+            response = corner_response(view, kind, CORNER_BLUR_SIGMA_PX * config.magnification)
+            rank = min(CORNER_REFERENCE_RANK, response.size)
             reference = max(float(np.partition(response.ravel(), -rank)[-rank]), 1e-12)
             points, values = local_maxima(response, 3, reference * 1e-4)
-            found.append((points[:max_points], np.sqrt(np.minimum(values[:max_points] / reference, 1))))
+            relative = values[: config.max_keypoints] / reference
+            scores = relative if kind == "harris" else np.sqrt(np.minimum(relative, 1))
+            found.append((points[: config.max_keypoints], scores))
         return found
 
     return detect
@@ -119,7 +144,8 @@ def network_detector(weights: Path, config: AdaptConfig, dtype: str, compile_net
         count, rows, columns, _ = cells.shape
         blocks = cells.reshape(count, rows, columns, CELL_PX, CELL_PX).transpose(0, 1, 3, 2, 4)
         prob = np.ascontiguousarray(blocks.reshape(count, rows * CELL_PX, columns * CELL_PX)[:, :height, :width])
-        return [local_maxima(each, config.nms_radius_px, VIEW_THRESHOLD) for each in prob]
+        radius_px = round(config.nms_radius_px * config.magnification)
+        return [local_maxima(each, radius_px, VIEW_THRESHOLD) for each in prob]
 
     return detect
 
@@ -132,6 +158,7 @@ def adapt_photograph(rng: np.random.Generator, image: Array, detect: Detector, c
     rng : numpy.random.Generator
         Draws the warps; the first view is the photograph itself.
     image : (H, W) uint8
+        Already magnified.
     detect : Detector
     config : AdaptConfig
 
@@ -160,9 +187,10 @@ def adapt_photograph(rng: np.random.Generator, image: Array, detect: Detector, c
         pixels = np.rint(points).astype(int)
         keep = trusted[pixels[:, 1].clip(0, size.height - 1), pixels[:, 0].clip(0, size.width - 1)] > 0
         _splat(total, warp_points(inverse, points[keep]), scores[keep])
-    smooth = cv2.GaussianBlur(total.astype(np.float32), (0, 0), SMOOTHING_SIGMA_PX, borderType=cv2.BORDER_CONSTANT)
+    sigma_px = config.smoothing_sigma_px * config.magnification
+    smooth = cv2.GaussianBlur(total.astype(np.float32), (0, 0), sigma_px, borderType=cv2.BORDER_CONSTANT)
     # So scaled, one exactly repeated point of score 1 gives 1.
-    smooth *= 2 * np.pi * SMOOTHING_SIGMA_PX**2
+    smooth *= 2 * np.pi * sigma_px**2
     return np.where(seen >= config.min_views, smooth / np.maximum(seen, 1), 0).astype(np.float32)
 
 
@@ -179,13 +207,42 @@ def _splat(total: Array, points: Array, scores: Array) -> None:
             np.add.at(total, (y[inside].astype(int), x[inside].astype(int)), share[inside])
 
 
-def keypoint_maps(rng: np.random.Generator, image: Array, detectors: list[Detector], config: AdaptConfig) -> Array:
+def keypoint_map(rng: np.random.Generator, image: Array, detectors: list[Detector], config: AdaptConfig) -> Array:
     """The map of one detector, or the mean of the maps of several, each relative to its 99.9th percentile."""
     maps = [adapt_photograph(rng, image, detect, config) for detect in detectors]
     if len(maps) == 1:
-        return maps[0]
+        # Harris' response grows with the fourth power of contrast; its root spreads the labels' weights evenly.
+        return np.sqrt(np.sqrt(maps[0])) if config.detector == "harris" else maps[0]
     relative = [each / max(float(np.percentile(each, 99.9)), 1e-6) for each in maps]
     return np.asarray(np.mean(relative, axis=0, dtype=np.float32))
+
+
+def label_photograph(
+    rng: np.random.Generator, image: Array, detectors: list[Detector], config: AdaptConfig
+) -> dict[str, Array]:
+    """Pseudo ground truth of a photograph, found on the magnified photograph.
+
+    Returns
+    -------
+    dict
+        ``map`` (H, W) float16, the scores of all pixels; ``keypoints`` (N, 2) float32, xy in pixels of the photograph,
+        its local maxima, best first; ``scores`` (N,) float32.
+    """
+    import cv2
+
+    factor, frame = config.magnification, image.shape[::-1]
+    if factor != 1:
+        image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    scores = keypoint_map(rng, image, detectors, config)
+    points, values = local_maxima(scores, round(config.nms_radius_px * factor), config.threshold)
+    points = (points + 0.5) / factor - 0.5
+    if factor != 1:
+        scores = cv2.resize(scores, frame, interpolation=cv2.INTER_AREA)
+    return {
+        "keypoints": points[: config.max_keypoints].astype(np.float32),
+        "scores": values[: config.max_keypoints],
+        "map": scores.astype(np.float16),
+    }
 
 
 def adapt_folder(
@@ -198,7 +255,7 @@ def adapt_folder(
     data : path
         Folder of photographs.
     out : Path
-        Gets one ``.npz`` a photograph: ``keypoints`` (N, 2) float32 xy, best first, and ``scores`` (N,) float32.
+        Gets one ``.npz`` a photograph with the arrays of :func:`label_photograph`.
     weights : Path
         Weights of the network, where the detector has one.
     config, seed, dtype, compile_network
@@ -225,8 +282,8 @@ def adapt_folder(
     if config.detector in ("magicpoint", "both"):
         settings["weights_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
         detectors.append(network_detector(weights, config, dtype, compile_network))
-    if config.detector in ("shi_tomasi", "both"):
-        detectors.append(shi_tomasi_detector(config.max_keypoints))
+    if config.detector != "magicpoint":
+        detectors.append(corner_detector("harris" if config.detector == "harris" else "shi_tomasi", config))
     out.mkdir(parents=True, exist_ok=True)
     for path in track(paths, description="adapt"):
         target = label_path(out, Path(data), path)
@@ -236,15 +293,15 @@ def adapt_folder(
             continue
         rng = generator(seed, ADAPT_STREAM, zlib.crc32(target.name.encode()))
         image = read_photograph(path, config.short_side_px)
-        scores = keypoint_maps(rng, image, detectors, config)
-        points, values = local_maxima(scores, config.nms_radius_px, config.threshold)
+        label = label_photograph(rng, image, detectors, config)
         part = target.with_name(target.name + ".part")
         with part.open("wb") as file:
-            np.savez(
+            np.savez_compressed(
                 file,
-                keypoints=points[: config.max_keypoints],
-                scores=values[: config.max_keypoints],
                 settings=np.str_(json.dumps(settings)),
+                map=label["map"],
+                keypoints=label["keypoints"],
+                scores=label["scores"],
             )
         part.replace(target)
     return out
@@ -271,18 +328,22 @@ def load_photographs(data: str | Path, labels: Path, short_side_px: int) -> list
         if not label.is_file():
             raise ConfigError(f"{path}: no label at {label}; run stage=adapt with the same data and out")
         with np.load(label, allow_pickle=False) as archive:
-            photos.append(Photograph(read_photograph(path, short_side_px), archive["keypoints"], archive["scores"]))
+            photos.append(
+                Photograph(
+                    read_photograph(path, short_side_px), archive["keypoints"], archive["scores"], archive["map"]
+                )
+            )
     if not any(len(photo.keypoints) for photo in photos):
         raise DataError(f"{labels}: no keypoint in any label; lower adapt.threshold or train magicpoint longer")
     return photos
 
 
 def labels_digest(labels: Path) -> str:
-    """SHA-256 over the keypoints and scores of all labels in a folder."""
+    """SHA-256 over the keypoints, scores and maps of all labels in a folder."""
     digest = hashlib.sha256()
     for path in sorted(labels.glob("*.npz")):
         with np.load(path, allow_pickle=False) as archive:
             digest.update(path.name.encode())
-            digest.update(np.ascontiguousarray(archive["keypoints"]).tobytes())
-            digest.update(np.ascontiguousarray(archive["scores"]).tobytes())
+            for key in ("keypoints", "scores", "map"):
+                digest.update(np.ascontiguousarray(archive[key]).tobytes())
     return digest.hexdigest()

@@ -78,7 +78,8 @@ class AdaptConfig:
     """Homographic Adaptation: keypoints that a detector finds in many warps of a photograph."""
 
     detector: str = "magicpoint"
-    """magicpoint | shi_tomasi | both (the sum of the two maps, each relative to its 99.9th percentile)."""
+    """magicpoint | shi_tomasi | harris | both (MagicPoint and Shi-Tomasi: the mean of the two maps, each relative to
+    its 99.9th percentile)."""
     weights: str | None = None
     """Detector weights; null: those of the magicpoint stage."""
     warps: int = 40
@@ -88,16 +89,22 @@ class AdaptConfig:
     """Photographs with a longer short side are reduced to this one before anything else."""
     min_views: int = 8
     """Pixels seen in fewer views have no keypoints."""
+    magnification: float = 1.0
+    """Keypoints are found on photographs enlarged by this factor; lengths are in pixels before."""
+    smoothing_sigma_px: float = 1.0
+    """Of the map of scores."""
     nms_radius_px: int = 4
     threshold: float = 0.015
-    """Least mean probability of a keypoint."""
+    """Least mean score of a keypoint; with harris of the fourth root."""
     max_keypoints: int = 300
 
     def validate(self, key: str) -> None:
-        one_of(f"{key}.detector", self.detector, ("magicpoint", "shi_tomasi", "both"))
+        one_of(f"{key}.detector", self.detector, ("magicpoint", "shi_tomasi", "harris", "both"))
         at_least(f"{key}.warps", self.warps, 1)
         within(f"{key}.min_views", self.min_views, 1, self.warps)
         at_least(f"{key}.short_side_px", self.short_side_px, 64)
+        within(f"{key}.magnification", self.magnification, 1.0, 4.0)
+        within(f"{key}.smoothing_sigma_px", self.smoothing_sigma_px, 0.1, 10.0)
         at_least(f"{key}.nms_radius_px", self.nms_radius_px, 1)
         within(f"{key}.threshold", self.threshold, 0.0, 1.0)
         at_least(f"{key}.max_keypoints", self.max_keypoints, 1)
@@ -119,6 +126,23 @@ class PhaseConfig:
     """Scales of both warps in this phase; null: theirs."""
     reference_rank: int | None = None
     """superpoint.reference_rank in this phase; null: the stage's."""
+
+
+@dataclass
+class DetectorTargetConfig:
+    """What the detector learns to predict."""
+
+    kind: str = "keypoints"
+    """keypoints: one a cell, at its pixel | map: the scores of all pixels."""
+    gain: float = 0.05
+    """map: probability of a pixel with the score of superpoint.reference_rank."""
+    power: float = 2.0
+    """map: of the score, relative to that of the reference rank."""
+
+    def validate(self, key: str) -> None:
+        one_of(f"{key}.kind", self.kind, ("keypoints", "map"))
+        within(f"{key}.gain", self.gain, 1e-6, 1.0)
+        within(f"{key}.power", self.power, 0.1, 10.0)
 
 
 @dataclass
@@ -155,13 +179,14 @@ class SuperPointConfig:
     second_warp: WarpConfig = field(default_factory=WarpConfig)
     """From the photograph to the first and to the second crop, drawn independently."""
     photometric: PhotometricConfig = field(default_factory=PhotometricConfig)
+    detector_target: DetectorTargetConfig = field(default_factory=DetectorTargetConfig)
     descriptor_loss: DescriptorLossConfig = field(default_factory=DescriptorLossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     init_weights: str | None = None
     """Weights to start from; null: the magicpoint stage's where it ran, else random ones."""
     reference_rank: int = 150
     """Keypoints of a photograph from this rank on are labels of a probability below 1, in proportion to their scores;
-    0: all labels are certain."""
+    0: all labels are certain.  With detector_target.kind=map, the rank whose score has the probability ``gain``."""
     border_px: int = 4
     """Cells and points closer than this to the border of the photograph do not count."""
 
@@ -172,6 +197,7 @@ class SuperPointConfig:
     def validate(self, key: str) -> None:
         if not self.phases:
             raise ConfigError(f"{key}.phases is empty; give at least one {{steps, crop_px, batch, points}}")
+        lowest_rank = 0 if self.detector_target.kind == "keypoints" else 1
         for i, phase in enumerate(self.phases):
             at_least(f"{key}.phases[{i}].steps", phase.steps, 1)
             at_least(f"{key}.phases[{i}].batch", phase.batch, 1)
@@ -179,7 +205,7 @@ class SuperPointConfig:
             low = self.first_warp.scale_min if phase.scale_min is None else phase.scale_min
             within(f"{key}.phases[{i}].scale_min", phase.scale_min, 0.1, 10.0)
             within(f"{key}.phases[{i}].scale_max", phase.scale_max, low, 10.0)
-            at_least(f"{key}.phases[{i}].reference_rank", phase.reference_rank, 0)
+            at_least(f"{key}.phases[{i}].reference_rank", phase.reference_rank, lowest_rank)
             if phase.crop_px < 32 or phase.crop_px % 8:
                 raise ConfigError(
                     f"{key}.phases[{i}].crop_px={phase.crop_px} is not possible; allowed: multiples of 8 from 32"
@@ -187,9 +213,10 @@ class SuperPointConfig:
         validate_warp(f"{key}.first_warp", self.first_warp)
         validate_warp(f"{key}.second_warp", self.second_warp)
         validate_photometric(f"{key}.photometric", self.photometric)
+        self.detector_target.validate(f"{key}.detector_target")
         self.descriptor_loss.validate(f"{key}.descriptor_loss")
         self.optimizer.validate(f"{key}.optimizer")
-        at_least(f"{key}.reference_rank", self.reference_rank, 0)
+        at_least(f"{key}.reference_rank", self.reference_rank, lowest_rank)
         at_least(f"{key}.border_px", self.border_px, 0)
 
 

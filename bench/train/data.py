@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import DataError
-from bench.models.network import CELL_PX, DETECTOR_CHANNELS
+from bench.models.network import CELL_PX
 from bench.train.config import PhaseConfig, SuperPointConfig, SyntheticShapesConfig
 from bench.train.photometric import augment
 from bench.train.synthetic_shapes import SHAPES, render
@@ -34,8 +34,34 @@ def generator(seed: int, stream: int, *indices: int) -> np.random.Generator:
     return np.random.default_rng([seed, stream, *indices])
 
 
-def cell_labels(points: Array, size: Size, weights: Array | None = None) -> tuple[Array, Array]:
-    """Class of every 8x8 cell: the row-major place of its keypoint, or 64; and how much of a keypoint it is.
+def split_cells(values: Array) -> Array:
+    """Row-major pixels of every 8x8 cell of a map: (H, W) -> (H/8, W/8, 64)."""
+    height, width = values.shape
+    blocks = values.reshape(height // CELL_PX, CELL_PX, width // CELL_PX, CELL_PX)
+    return blocks.transpose(0, 2, 1, 3).reshape(height // CELL_PX, width // CELL_PX, CELL_PX**2)
+
+
+def cell_targets(prob: Array) -> Array:
+    """Distribution over the 65 channels of every cell that has the given probability at each pixel.
+
+    Parameters
+    ----------
+    prob : (H, W) float
+        Not negative; H and W multiples of 8.  Where a cell's sum exceeds 1 it is scaled to 1.
+
+    Returns
+    -------
+    (H/8, W/8, 65) float32
+        The last channel, "no keypoint", has the rest; the sum is 1.
+    """
+    cells = split_cells(prob)
+    cells = cells / np.maximum(cells.sum(axis=-1, keepdims=True), 1)
+    rest = np.maximum(1 - cells.sum(axis=-1, keepdims=True), 0)
+    return np.concatenate([cells, rest], axis=-1).astype(np.float32)
+
+
+def point_prob(points: Array, size: Size, weights: Array | None = None) -> Array:
+    """Probability map of keypoints: the weight of each at its pixel, one keypoint a cell.
 
     Parameters
     ----------
@@ -48,21 +74,17 @@ def cell_labels(points: Array, size: Size, weights: Array | None = None) -> tupl
 
     Returns
     -------
-    labels : (height/8, width/8) int32
-    weights : (height/8, width/8) float32
-        1 in cells without a keypoint.
+    (height, width) float32
     """
-    shape = (size.height // CELL_PX, size.width // CELL_PX)
-    labels = np.full(shape, DETECTOR_CHANNELS - 1, dtype=np.int32)
-    cell_weights = np.ones(shape, dtype=np.float32)
+    prob = np.zeros((size.height, size.width), np.float32)
     weights = np.ones(len(points), np.float32) if weights is None else weights
     finite = np.isfinite(points).all(axis=1)
     pixels = np.floor(points[finite] + 0.5).astype(np.int64)
     inside = ((pixels >= 0) & (pixels < (size.width, size.height))).all(axis=1)
-    x, y = pixels[inside][::-1].T
-    labels[y // CELL_PX, x // CELL_PX] = (y % CELL_PX) * CELL_PX + x % CELL_PX
-    cell_weights[y // CELL_PX, x // CELL_PX] = weights[finite][inside][::-1]
-    return labels, cell_weights
+    x, y = pixels[inside].T
+    _, first = np.unique(y // CELL_PX * size.width + x // CELL_PX, return_index=True)
+    prob[y[first], x[first]] = weights[finite][inside][first]
+    return prob
 
 
 def synthetic_sample(rng: np.random.Generator, config: SyntheticShapesConfig, shape: str) -> tuple[Array, Array]:
@@ -93,17 +115,17 @@ def magicpoint_batch(seed: int, step: int, count: int, config: SyntheticShapesCo
     -------
     images : (count, H, W, 1) float32 in [0, 1]
     targets : dict
-        ``labels`` (count, H/8, W/8) int32 and ``mask`` (count, H/8, W/8) float32, all ones.
+        ``cells`` (count, H/8, W/8, 65) and ``mask`` (count, H/8, W/8), all ones; float32.
     """
     names = config.shapes or list(SHAPES)
-    images, labels = [], []
+    images, cells = [], []
     for i in range(count):
         rng = generator(seed, MAGICPOINT_STREAM, step, i)
         image, corners = synthetic_sample(rng, config, names[int(rng.integers(len(names)))])
         images.append(image)
-        labels.append(cell_labels(corners, Size(config.height, config.width))[0])
-    targets = np.stack(labels)
-    return np.stack(images)[..., None], {"labels": targets, "mask": np.ones(targets.shape, np.float32)}
+        cells.append(cell_targets(point_prob(corners, Size(config.height, config.width))))
+    targets = np.stack(cells)
+    return np.stack(images)[..., None], {"cells": targets, "mask": np.ones(targets.shape[:-1], np.float32)}
 
 
 def list_photographs(folder: str | Path) -> list[Path]:
@@ -154,36 +176,46 @@ def read_photograph(path: Path, short_side_px: int) -> Array:
 class Photograph:
     """A photograph with its pseudo ground truth.
 
-    The image is (H, W) uint8; the keypoints are (N, 2) float32 xy, best first; the scores (N,) float32.
+    The image is (H, W) uint8; the keypoints are (N, 2) float32 xy, best first; the scores (N,) float32; the map, whose
+    local maxima the keypoints are, is (H, W) float16.
     """
 
     image: Array
     keypoints: Array
     scores: Array
+    map: Array
+
+    def reference_score(self, rank: int) -> float:
+        """Score of the keypoint of a rank, from 1; of the last one where there are fewer, 1 where there are none."""
+        return float(self.scores[min(rank, len(self.scores)) - 1]) if len(self.scores) else 1.0
 
     def weights(self, reference_rank: int) -> Array:
         """Probability of every keypoint: its score relative to that of a rank, at most 1; rank 0: all 1."""
         if not reference_rank or not len(self.scores):
             return np.ones(len(self.scores), np.float32)
-        reference = self.scores[min(reference_rank, len(self.scores)) - 1]
-        return np.asarray(np.minimum(self.scores / reference, 1), dtype=np.float32)
+        return np.asarray(np.minimum(self.scores / self.reference_score(reference_rank), 1), dtype=np.float32)
 
 
 def _view(
-    rng: np.random.Generator, photo: Photograph, weights: Array, homography: Array, size: Size, config: SuperPointConfig
+    rng: np.random.Generator, photo: Photograph, phase: PhaseConfig, homography: Array, config: SuperPointConfig
 ) -> Any:
-    """One augmented crop: image, pixels that count, labels, their weights, cell mask."""
+    """One augmented crop: image, pixels that count, detector targets, cell mask."""
     import cv2
 
+    size = Size(phase.crop_px, phase.crop_px)
+    rank = config.reference_rank if phase.reference_rank is None else phase.reference_rank
     image, valid = warp_image(photo.image, homography, size)
     if config.border_px:
         kernel = np.ones((2 * config.border_px + 1,) * 2, np.uint8)
         valid = cv2.erode(valid.astype(np.uint8), kernel, borderValue=1).astype(bool)
-    keypoints = warp_points(homography, photo.keypoints)
-    labels, cell_weights = cell_labels(keypoints, size, weights)
-    mask = valid.reshape(size.height // CELL_PX, CELL_PX, size.width // CELL_PX, CELL_PX).all(axis=(1, 3))
+    if config.detector_target.kind == "map":
+        scores = warp_image(photo.map.astype(np.float32) / np.float32(photo.reference_score(rank)), homography, size)[0]
+        prob = config.detector_target.gain * scores**config.detector_target.power
+    else:
+        prob = point_prob(warp_points(homography, photo.keypoints), size, photo.weights(rank))
+    mask = split_cells(valid).all(axis=-1)
     image = augment(rng, image.astype(np.float32) / np.float32(255), config.photometric)
-    return image, valid, labels, cell_weights, mask.astype(np.float32)
+    return image, valid, cell_targets(prob), mask.astype(np.float32)
 
 
 def _inside(points: Array, valid: Array) -> Array:
@@ -210,8 +242,8 @@ def superpoint_pair(rng: np.random.Generator, photo: Photograph, phase: PhaseCon
     -------
     images : (2, S, S) float32 in [0, 1]
     targets : dict
-        ``labels`` (2, S/8, S/8) int32; ``label_weights`` and ``mask`` (2, S/8, S/8) float32; ``points`` (2, K, 2)
-        float32, xy; ``valid`` (K,) float32; ``homography`` (3, 3) float32, from the first to the second crop.
+        ``cells`` (2, S/8, S/8, 65); ``mask`` (2, S/8, S/8); ``points`` (2, K, 2), xy; ``valid`` (K,); ``homography``
+        (3, 3), from the first to the second crop; all float32.
     """
     size = Size(phase.crop_px, phase.crop_px)
     height, width = photo.image.shape
@@ -220,8 +252,7 @@ def superpoint_pair(rng: np.random.Generator, photo: Photograph, phase: PhaseCon
     to_first = random_homography(rng, centre, size, _phase_warp(config.first_warp, phase))
     to_second = random_homography(rng, centre, size, _phase_warp(config.second_warp, phase))
     homography = to_second @ np.linalg.inv(to_first)
-    weights = photo.weights(config.reference_rank if phase.reference_rank is None else phase.reference_rank)
-    views = [_view(rng, photo, weights, each, size, config) for each in (to_first, to_second)]
+    views = [_view(rng, photo, phase, each, config) for each in (to_first, to_second)]
     first_valid, second_valid = views[0][1], views[1][1]
 
     grid = np.arange(0, phase.crop_px, CELL_PX, dtype=np.float64)
@@ -240,9 +271,8 @@ def superpoint_pair(rng: np.random.Generator, photo: Photograph, phase: PhaseCon
     points[:, : chosen.shape[1]] = chosen
     valid = (np.arange(phase.points) < chosen.shape[1]).astype(np.float32)
     targets = {
-        "labels": np.stack([view[2] for view in views]),
-        "label_weights": np.stack([view[3] for view in views]),
-        "mask": np.stack([view[4] for view in views]),
+        "cells": np.stack([view[2] for view in views]),
+        "mask": np.stack([view[3] for view in views]),
         "points": points,
         "valid": valid,
         "homography": (homography / homography[2, 2]).astype(np.float32),
@@ -260,7 +290,7 @@ def superpoint_batch(seed: int, step: int, photos: list[Photograph], config: Sup
     images : (2 B, S, S, 1) float32 in [0, 1]
         The first crops, then the second crops.
     targets : dict
-        ``labels``, ``label_weights`` and ``mask`` (2 B, S/8, S/8) likewise; ``points_first`` and ``points_second``
+        ``cells`` (2 B, S/8, S/8, 65) and ``mask`` (2 B, S/8, S/8) likewise; ``points_first`` and ``points_second``
         (B, K, 2); ``valid`` (B, K); ``homography`` (B, 3, 3).
     """
     first_pair, phase = 0, config.phases[0]
@@ -280,9 +310,7 @@ def superpoint_batch(seed: int, step: int, photos: list[Photograph], config: Sup
         images.append(image)
         targets.append(target)
     stacked = {key: np.stack([target[key] for target in targets]) for key in targets[0]}
-    sides = {
-        key: np.concatenate([stacked[key][:, 0], stacked[key][:, 1]]) for key in ("labels", "label_weights", "mask")
-    }
+    sides = {key: np.concatenate([stacked[key][:, 0], stacked[key][:, 1]]) for key in ("cells", "mask")}
     return np.concatenate([np.stack(images)[:, 0], np.stack(images)[:, 1]])[..., None], {
         **sides,
         "points_first": np.ascontiguousarray(stacked["points"][:, 0]),

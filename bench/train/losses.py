@@ -15,18 +15,16 @@ from bench.models.network import CELL_PX
 _MASKED = -1e9
 
 
-def detector_loss(logits: Any, labels: Any, mask: Any, label_weights: Any = None) -> Any:
+def detector_loss(logits: Any, cells: Any, mask: Any) -> Any:
     """Cross-entropy over the 65 channels of a cell, averaged over the cells that count.
 
     Parameters
     ----------
     logits : (N, h, w, 65) float32
-    labels : (N, h, w) int32
-        Row-major place of the keypoint in its cell, or 64 where there is none.
+    cells : (N, h, w, 65) float32
+        Wanted distribution of each cell: its pixels, row by row, then "no keypoint".
     mask : (N, h, w) float32
         1 for cells that count, 0 for cells outside the photograph.
-    label_weights : (N, h, w) float32 in [0, 1], optional
-        Probability of the label; the rest belongs to "no keypoint".  Default 1.
 
     Returns
     -------
@@ -34,10 +32,7 @@ def detector_loss(logits: Any, labels: Any, mask: Any, label_weights: Any = None
     """
     from keras import ops
 
-    log_probabilities = ops.log_softmax(logits, axis=-1)
-    losses = -ops.take_along_axis(log_probabilities, labels[..., None], axis=-1)[..., 0]
-    if label_weights is not None:
-        losses = label_weights * losses - (1.0 - label_weights) * log_probabilities[..., -1]
+    losses = -ops.sum(cells * ops.log_softmax(logits, axis=-1), axis=-1)
     return ops.sum(losses * mask) / ops.maximum(ops.sum(mask), 1.0)
 
 

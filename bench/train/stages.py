@@ -62,7 +62,7 @@ def magicpoint(config: TrainConfig, out: Path) -> Path:
     network = build_network(descriptors=False, dtype=config.dtype)
 
     def losses(targets: Any, outputs: Any) -> dict[str, Any]:
-        return {"detector": detector_loss(outputs["logits"], targets["labels"], targets["mask"])}
+        return {"detector": detector_loss(outputs["logits"], targets["cells"], targets["mask"])}
 
     shapes = asdict(config.synthetic_shapes)
     del shapes["preview_columns"]
@@ -90,7 +90,7 @@ def adapt(config: TrainConfig, out: Path) -> Path:
     from bench.train.adapt import adapt_folder
 
     weights = Path(config.adapt.weights) if config.adapt.weights else out / "magicpoint" / "weights.npz"
-    if config.adapt.detector != "shi_tomasi" and not weights.is_file():
+    if config.adapt.detector in ("magicpoint", "both") and not weights.is_file():
         raise ConfigError(f"stage=adapt needs detector weights, none at {weights}; run stage=magicpoint first")
     assert config.data is not None  # TrainConfig refuses the stage without it
     return adapt_folder(config.data, out / "adapt", weights, config.adapt, config.seed, config.dtype, config.compile)
@@ -120,8 +120,7 @@ def superpoint(config: TrainConfig, out: Path) -> Path:
         set_network_weights(network, arrays, str(magicpoint_weights))
 
     def losses(targets: Any, outputs: Any) -> dict[str, Any]:
-        detector = detector_loss(outputs["logits"], targets["labels"], targets["mask"], targets["label_weights"])
-        parts = {"detector": detector}
+        parts = {"detector": detector_loss(outputs["logits"], targets["cells"], targets["mask"])}
         half = outputs["descriptors_raw"].shape[0] // 2
         first, second = outputs["descriptors_raw"][:half], outputs["descriptors_raw"][half:]
         chosen = settings.descriptor_loss

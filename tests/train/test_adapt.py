@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,13 +14,14 @@ from bench.models.weights import BUILTIN_MAGICPOINT
 from bench.train.adapt import (
     adapt_folder,
     adapt_photograph,
-    keypoint_maps,
+    corner_detector,
+    keypoint_map,
     label_path,
+    label_photograph,
     labels_digest,
     load_photographs,
     local_maxima,
     network_detector,
-    shi_tomasi_detector,
 )
 from bench.train.config import AdaptConfig
 from bench.train.synthetic_shapes import render
@@ -52,7 +54,7 @@ def test_local_maxima_are_refined_ordered_and_apart() -> None:
 
 def test_corners_that_all_views_agree_on_score_high_and_lie_on_the_corners() -> None:
     image, corners = squares()
-    scores = adapt_photograph(np.random.default_rng(0), image, shi_tomasi_detector(100), CONFIG)
+    scores = adapt_photograph(np.random.default_rng(0), image, corner_detector("shi_tomasi", CONFIG), CONFIG)
     points, values = local_maxima(scores, 4, 0.3)
     distances = np.linalg.norm(points[:, None] - corners[None], axis=2)
     assert len(points) == 8
@@ -98,16 +100,50 @@ def test_a_point_that_every_view_has_scores_one_wherever_the_warp_took_it() -> N
 def test_pixels_seen_too_rarely_have_no_keypoints() -> None:
     image, _ = squares()
     config = AdaptConfig(detector="shi_tomasi", warps=4, min_views=4, warp=WarpConfig(rotation_deg=60, translation=0.4))
-    scores = adapt_photograph(np.random.default_rng(1), image, shi_tomasi_detector(100), config)
+    scores = adapt_photograph(np.random.default_rng(1), image, corner_detector("shi_tomasi", config), config)
     assert scores[:4].max() == scores[:, :4].max() == 0
 
 
 def test_shi_tomasi_scores_do_not_depend_on_contrast() -> None:
     image, _ = squares()
-    (points, scores), (same, equal) = shi_tomasi_detector(8)(np.stack([image, 30 + image // 2]))
+    (points, scores), (same, equal) = corner_detector("shi_tomasi", replace(CONFIG, max_keypoints=8))(
+        np.stack([image, 30 + image // 2])
+    )
     np.testing.assert_allclose(points, same, atol=0.5)
     np.testing.assert_allclose(scores, equal, atol=0.05)
     assert scores.max() <= 1
+
+
+def test_harris_scores_are_relative_to_a_rank_and_grow_with_the_fourth_power_of_contrast() -> None:
+    image = np.full((120, 160), 60, np.uint8)
+    image[30:60, 40:80] = 220
+    image[75:100, 90:130] = 140
+    config = replace(CONFIG, detector="harris", max_keypoints=8)
+    ((points, scores),) = corner_detector("harris", config)(image[None])
+    strong = points[:, 1] < 67
+    assert strong.sum() == 4
+    np.testing.assert_allclose(scores[strong].mean() / scores[~strong].mean(), 2**4, rtol=0.1)
+    label = label_photograph(np.random.default_rng(0), image, [corner_detector("harris", config)], config)
+    best = label["keypoints"][:8]
+    strong = best[:, 1] < 67
+    np.testing.assert_allclose(label["scores"][:8][strong].mean() / label["scores"][:8][~strong].mean(), 2, rtol=0.2)
+
+
+@pytest.mark.parametrize("magnification", [1.0, 1.5, 2.0])
+def test_labels_lie_on_the_corners_whatever_the_magnification(magnification: float) -> None:
+    image, corners = squares()
+    config = replace(CONFIG, detector="harris", magnification=magnification)
+    label = label_photograph(np.random.default_rng(0), image, [corner_detector("harris", config)], config)
+    assert label["map"].shape == image.shape
+    best = label["keypoints"][:8]
+    offsets = best[:, None] - corners[None]
+    nearest = offsets[np.arange(8), np.linalg.norm(offsets, axis=2).argmin(axis=1)]
+    # The smoothed structure tensor peaks inside the corner, by about a pixel and a half in x and in y.
+    assert np.linalg.norm(nearest, axis=1).max() < 2.5
+    # Left and right corners err to opposite sides, so that a shift of the frame would show.
+    np.testing.assert_allclose(nearest.mean(axis=0), 0, atol=0.3)
+    y, x = np.rint(best).astype(int).T[::-1]
+    assert (label["map"][y, x] > 0.5 * label["scores"][:8]).all()
 
 
 @pytest.mark.slow
@@ -119,7 +155,7 @@ def test_the_network_as_detector_finds_corners_and_both_detectors_are_averaged()
     best = points[:10]
     assert np.median(np.linalg.norm(best[:, None] - corners[None], axis=2).min(axis=1)) < 2.5
     assert 0 < scores.min() <= scores.max() <= 1
-    maps = keypoint_maps(np.random.default_rng(0), view, [network, shi_tomasi_detector(100)], CONFIG)
+    maps = keypoint_map(np.random.default_rng(0), view, [network, corner_detector("shi_tomasi", CONFIG)], CONFIG)
     assert maps.shape == view.shape
     assert 0 <= maps.min() < maps.max()
 

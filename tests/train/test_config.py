@@ -37,7 +37,7 @@ def test_every_preset_composes(preset: str) -> None:
         ("magicpoint.optimizer.learning_rate=0", "magicpoint.optimizer.learning_rate=0"),
         ("synthetic_shapes.height=100", "synthetic_shapes.height=100 is not possible; allowed: multiples of 8"),
         ("synthetic_shapes.shapes=[circles]", "synthetic_shapes.shapes='circles' is not possible; allowed: checker"),
-        ("adapt.detector=sift", "adapt.detector='sift' is not possible; allowed: magicpoint, shi_tomasi, both"),
+        ("adapt.detector=sift", "adapt.detector='sift' is not possible; allowed: magicpoint, shi_tomasi, harris, both"),
         ("adapt.min_views=99", "adapt.min_views=99 is not possible; allowed: 1 to 40"),
         ("adapt.warp.scale_max=0.1", "adapt.warp.scale_max=0.1 is not possible; allowed: 0.7 to 10"),
         ("superpoint.phases=[]", "superpoint.phases is empty"),

@@ -7,14 +7,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.errors import DataError
-from bench.train.config import PhaseConfig, SuperPointConfig, SyntheticShapesConfig
+from bench.train.config import DetectorTargetConfig, PhaseConfig, SuperPointConfig, SyntheticShapesConfig
 from bench.train.data import (
     Photograph,
-    cell_labels,
+    cell_targets,
     list_photographs,
     magicpoint_batch,
+    point_prob,
     read_photograph,
     superpoint_batch,
 )
@@ -56,18 +59,39 @@ def test_labelled_corners_are_places_of_high_corner_response(shape: str) -> None
     assert np.median(ranks) > 0.9
 
 
-def test_cell_labels_by_hand() -> None:
+def test_point_prob_by_hand() -> None:
     points = np.array([[9.4, 0.6], [8.0, 0.0], [0.0, 15.0], [-0.6, 3.0], [23.6, 3.0], [np.nan, 1.0]])
-    labels, weights = cell_labels(points, Size(16, 24), np.array([0.5, 0.9, 1.0, 1.0, 1.0, 1.0], np.float32))
-    # The first of two points in a cell counts: (9, 1) is place 1 * 8 + 1 of the cell in row 0, column 1.
-    np.testing.assert_array_equal(labels, [[64, 9, 64], [7 * 8, 64, 64]])
-    np.testing.assert_array_equal(weights, np.array([[1, 0.5, 1], [1, 1, 1]], np.float32))
+    prob = point_prob(points, Size(16, 24), np.array([0.5, 0.9, 1.0, 1.0, 1.0, 1.0], np.float32))
+    expected = np.zeros((16, 24), np.float32)
+    # The first of two points in a cell counts.
+    expected[1, 9], expected[15, 0] = 0.5, 1.0
+    np.testing.assert_array_equal(prob, expected)
+    assert point_prob(np.zeros((0, 2)), Size(8, 16)).sum() == 0
 
 
-def test_no_points_is_all_dustbin() -> None:
-    labels, weights = cell_labels(np.zeros((0, 2)), Size(8, 16))
-    assert (labels == 64).all()
-    assert (weights == 1).all()
+def test_cell_targets_by_hand() -> None:
+    prob = np.zeros((16, 24), np.float32)
+    prob[1, 9], prob[15, 0] = 0.5, 1.0
+    prob[8:10, 16] = 1.5, 0.5
+    cells = cell_targets(prob)
+    expected = np.zeros((2, 3, 65), np.float32)
+    expected[..., 64] = 1
+    # (9, 1) is place 1 * 8 + 1 of the cell in row 0, column 1.
+    expected[0, 1, [9, 64]] = 0.5
+    expected[1, 0, [56, 64]] = 1, 0
+    expected[1, 2, [0, 8, 64]] = 0.75, 0.25, 0
+    np.testing.assert_allclose(cells, expected, atol=1e-6)
+
+
+@given(seed=st.integers(0, 10**6), scale=st.floats(0, 0.2))
+def test_cell_targets_are_distributions_that_keep_the_map_where_it_is_small(seed: int, scale: float) -> None:
+    prob = np.random.default_rng(seed).random((16, 8)).astype(np.float32) * np.float32(scale)
+    cells = cell_targets(prob)
+    np.testing.assert_allclose(cells.sum(axis=-1), 1, atol=1e-5)
+    assert (cells >= 0).all()
+    for row in range(2):
+        block = prob[8 * row : 8 * row + 8].ravel()
+        np.testing.assert_allclose(cells[row, 0, :64], block / max(float(block.sum()), 1), atol=1e-6)
 
 
 def test_magicpoint_batches_depend_on_seed_and_step_alone() -> None:
@@ -75,9 +99,9 @@ def test_magicpoint_batches_depend_on_seed_and_step_alone() -> None:
     images, targets = magicpoint_batch(1, 5, 4, config)
     again, same = magicpoint_batch(1, 5, 4, config)
     np.testing.assert_array_equal(images, again)
-    np.testing.assert_array_equal(targets["labels"], same["labels"])
+    np.testing.assert_array_equal(targets["cells"], same["cells"])
     assert images.shape == (4, 64, 64, 1)
-    assert targets["labels"].shape == (4, 8, 8)
+    assert targets["cells"].shape == (4, 8, 8, 65)
     assert not np.array_equal(images, magicpoint_batch(1, 6, 4, config)[0])
     assert not np.array_equal(images, magicpoint_batch(2, 5, 4, config)[0])
 
@@ -88,7 +112,8 @@ def photographs(count: int) -> list[Photograph]:
     for _ in range(count):
         image = cv2.resize(rng.integers(0, 255, (15, 20), dtype=np.uint8), (160, 120), interpolation=cv2.INTER_CUBIC)
         points = rng.uniform((10, 10), (150, 110), (60, 2)).astype(np.float32)
-        photos.append(Photograph(image, points, np.linspace(1, 0.2, 60, dtype=np.float32)))
+        scores = np.linspace(1, 0.2, 60, dtype=np.float32)
+        photos.append(Photograph(image, points, scores, (image / 255).astype(np.float16)))
     return photos
 
 
@@ -112,7 +137,8 @@ def test_superpoint_batches_depend_on_seed_and_step_alone_and_change_size_with_t
         np.testing.assert_array_equal(images, again)
         assert all(np.array_equal(targets[key], same[key]) for key in targets)
         assert images.shape == (2 * pairs, size, size, 1)
-        assert targets["labels"].shape == targets["mask"].shape == (2 * pairs, size // 8, size // 8)
+        assert targets["mask"].shape == (2 * pairs, size // 8, size // 8)
+        assert targets["cells"].shape == (2 * pairs, size // 8, size // 8, 65)
         assert targets["points_first"].shape == (pairs, count, 2)
     assert not np.array_equal(superpoint_batch(7, 0, photos, config)[0], superpoint_batch(7, 1, photos, config)[0])
 
@@ -124,7 +150,7 @@ def test_every_photograph_is_used_once_in_a_pass(monkeypatch: pytest.MonkeyPatch
     def pair(rng: np.random.Generator, photo: Photograph, phase: PhaseConfig, settings: SuperPointConfig) -> object:
         used.append(next(i for i, each in enumerate(photos) if each is photo))
         blank = np.zeros((2, 8, 8), np.float32)
-        targets = dict.fromkeys(("labels", "label_weights", "mask", "points"), blank)
+        targets = dict.fromkeys(("cells", "mask", "points"), blank)
         return blank, {**targets, "valid": blank[0, 0], "homography": blank[0]}
 
     monkeypatch.setattr("bench.train.data.superpoint_pair", pair)
@@ -157,7 +183,8 @@ def test_labels_of_both_crops_are_the_warped_keypoints() -> None:
     _, targets = superpoint_batch(3, 3, photos, config)
     for k in range(2):
         mapped = 0
-        first, second = targets["labels"][k], targets["labels"][k + 2]
+        # The keypoint of a cell, or 64 where there is none.
+        first, second = (np.where(c[..., 64] < 1, c[..., :64].argmax(-1), 64) for c in targets["cells"][[k, k + 2]])
         for row, column in zip(*np.nonzero((first < 64) & (targets["mask"][k] > 0)), strict=True):
             place = first[row, column]
             point = np.array([[column * 8 + place % 8, row * 8 + place // 8]], float)
@@ -175,8 +202,22 @@ def test_labels_of_both_crops_are_the_warped_keypoints() -> None:
         assert mapped > 3
 
 
+def test_the_map_of_the_scores_is_the_target_of_both_crops() -> None:
+    target = DetectorTargetConfig(kind="map", gain=0.5, power=2.0)
+    images, targets = superpoint_batch(
+        3, 3, photographs(5), superpoint_config(detector_target=target, reference_rank=1)
+    )
+    for image, cells, mask in zip(images[..., 0], targets["cells"], targets["mask"], strict=True):
+        # These photographs are their own maps, and calm crops show them unchanged: half the square of the grey value.
+        wanted = cell_targets(0.5 * image**2)
+        assert (mask > 0).sum() > 20
+        np.testing.assert_allclose(cells[mask > 0], wanted[mask > 0], atol=0.01)
+
+
 def test_label_weights_follow_the_scores() -> None:
-    photo = Photograph(np.zeros((8, 8), np.uint8), np.zeros((4, 2)), np.array([0.8, 0.4, 0.2, 0.1], np.float32))
+    photo = Photograph(
+        np.zeros((8, 8), np.uint8), np.zeros((4, 2)), np.array([0.8, 0.4, 0.2, 0.1], np.float32), np.zeros(1)
+    )
     np.testing.assert_allclose(photo.weights(2), [1, 1, 0.5, 0.25])
     np.testing.assert_allclose(photo.weights(0), 1)
     np.testing.assert_allclose(photo.weights(100), 1)
