@@ -221,7 +221,6 @@ class Outcome(StrEnum):
     ESTIMATION_FAILED = "estimation_failed"
     DEGENERATE = "degenerate"
     EXTRACTION_FAILED = "extraction_failed"
-    IMAGE_UNREADABLE = "image_unreadable"
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,9 +150,6 @@ _COLUMNS = (
         "Pairs with an image whose extraction raised an error or broke the contract.", "outcome",
     ),
     Column(
-        "failures_image_unreadable", "unreadable", "count", "lower", "Pairs with an unreadable image.", "outcome",
-    ),
-    Column(
         "failed_repeat_share", "failed repeats", "share", "lower",
         "Share of all estimations, over pairs and repeats, that gave no homography.", "n_failed_repeats",
     ),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.types import Features, Matches, Transform
+from bench.types import Features, Matches, Outcome, Transform
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,10 +60,10 @@ def choose_pairs(pairs: pd.DataFrame, method: str) -> list[tuple[str, str]]:
     """Return the pair with the smallest and the one with the largest corner error as (pair, role).
 
     Among failed pairs the one with the most matches is the worst: it shows the most. Pairs whose images could not be
-    read or described are skipped. Ties go to the first name.
+    described are skipped. Ties go to the first name.
     """
     rows = pairs[(pairs["method"] == method) & pairs["corner_error_px"].notna()]
-    rows = rows[~rows["outcome"].astype(str).isin(["image_unreadable", "extraction_failed"])].sort_values("pair")
+    rows = rows[rows["outcome"] != Outcome.EXTRACTION_FAILED].sort_values("pair")
     if not len(rows):
         return []
     best = rows.sort_values("corner_error_px", kind="stable").iloc[0]

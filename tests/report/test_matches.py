@@ -85,7 +85,7 @@ def rows(errors: list[float], outcomes: list[str], n_matches: list[int]) -> pd.D
 def test_best_and_worst_pairs() -> None:
     pairs = rows(
         [2.0, 0.5, np.inf, np.inf, np.inf],
-        ["ok", "ok", "too_few_matches", "estimation_failed", "image_unreadable"],
+        ["ok", "ok", "too_few_matches", "estimation_failed", "extraction_failed"],
         [50, 60, 3, 40, 0],
     )
     assert choose_pairs(pairs, "sift") == [("s/1-3", "best"), ("s/1-5", "worst")]
