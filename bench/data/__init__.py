@@ -14,6 +14,7 @@ _MODULES = {
     "photos": "bench.data.photos",
     "hpatches": "bench.data.hpatches",
     "oxford_affine": "bench.data.oxford",
+    "rotation_scale": "bench.data.rotation_scale",
     "folder": "bench.data.folder",
 }
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bench.data.warp import Image, draw_camera, limited, reference_view, relight, render
+from bench.data.warp import Image, draw_camera, limited, orbit, reference_view, relight, render
 from bench.errors import DataError
 from bench.types import Size
 
@@ -47,14 +47,34 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
+class Pose:
+    """A view straight from the front: content turned about the view's centre (from x towards y) and magnified."""
+
+    rotation_deg: float
+    scale: float
+
+    @property
+    def name(self) -> str:
+        """``r<rotation_deg>_s<scale>``, the stem of the image."""
+        return f"r{self.rotation_deg:g}_s{self.scale:g}"
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """What determines the images besides the photographs."""
+    """What determines the images besides the photographs.
+
+    Attributes
+    ----------
+    poses : tuple of Pose
+        The targets; without any, five targets are drawn.
+    """
 
     size: Size
     seed: int
     max_rotation_deg: float
     max_scale: float
     max_magnification: float
+    poses: tuple[Pose, ...] = ()
 
 
 def _write_png(path: Path, image: Image) -> str:
@@ -67,7 +87,9 @@ def _write_png(path: Path, image: Image) -> str:
 
 
 def make_sequence(recipe: Recipe, settings: Settings, folder: Path) -> dict[str, str]:
-    """Render one sequence into `folder`; target image k + 1 has severity (k / 5) ** 0.6.
+    """Render one sequence into `folder`: image 1 and its targets.
+
+    Drawn target image k + 1 has severity (k / 5) ** 0.6; targets of given poses have the reference's light.
 
     Returns
     -------
@@ -84,23 +106,31 @@ def make_sequence(recipe: Recipe, settings: Settings, folder: Path) -> dict[str,
     folder.mkdir(parents=True)
     reference = render(source, T_source_to_ref, settings.size)
     digests = {}
-    for image in range(TARGETS + 1):
+    stems = [pose.name for pose in settings.poses] or [str(k + 1) for k in range(1, TARGETS + 1)]
+    for image, stem in enumerate(["1", *stems]):
         rng = np.random.default_rng((settings.seed, VERSION, split_code, recipe.number, image))
-        severity = (image / TARGETS) ** 0.6
+        severity = 0.0 if settings.poses else (image / TARGETS) ** 0.6
         H = np.eye(3)
         if image == 0:
             view = relight(reference, rng, 0.0)
         elif kind == "i":
             view = relight(reference, rng, severity)
         else:
-            H = draw_camera(rng, settings.size, severity, settings.max_rotation_deg, settings.max_scale).H_ref_to_target
+            if settings.poses:
+                pose = settings.poses[image - 1]
+                H = orbit(settings.size, 0.0, 0.0, np.deg2rad(pose.rotation_deg), pose.scale)
+                H = H / H[2, 2]
+            else:
+                H = draw_camera(
+                    rng, settings.size, severity, settings.max_rotation_deg, settings.max_scale
+                ).H_ref_to_target
             # The light changes a little with the viewpoint, as it does between two real photographs.
             view = relight(render(source, H @ T_source_to_ref, settings.size), rng, 0.5 * severity)
-        digests[f"{image + 1}.png"] = _write_png(folder / f"{image + 1}.png", view)
+        digests[f"{stem}.png"] = _write_png(folder / f"{stem}.png", view)
         if image > 0:
             text = "\n".join(" ".join(repr(float(value)) for value in row) for row in H) + "\n"
-            (folder / f"H_1_{image + 1}").write_text(text, encoding="ascii")
-            digests[f"H_1_{image + 1}"] = hashlib.sha256(text.encode()).hexdigest()
+            (folder / f"H_1_{stem}").write_text(text, encoding="ascii")
+            digests[f"H_1_{stem}"] = hashlib.sha256(text.encode()).hexdigest()
     return digests
 
 
@@ -147,6 +177,7 @@ def build(kind: str, recipes: Sequence[Recipe], settings: Settings, data_root: P
         "max_scale": settings.max_scale,
         "max_magnification": settings.max_magnification,
         "sequences": [[r.name, r.source_sha256, r.number] for r in recipes],
+        **({"poses": [pose.name for pose in settings.poses]} if settings.poses else {}),
     }
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
     root = data_root / f"{kind}-{digest[:12]}"

@@ -58,6 +58,12 @@ def photograph(name: str) -> Image:
     return np.ascontiguousarray(image)
 
 
+def recipe(split: str, name: str) -> Recipe:
+    """How to make the sequence of a photograph in a split, ``i`` or ``v``."""
+    digest = hashlib.sha256(read_bytes(_folder() / name)).hexdigest()
+    return Recipe(f"{split}_{name.partition('.')[0]}", digest, partial(photograph, name), PHOTOGRAPHS.index(name))
+
+
 def load(config: PhotosConfig, data_root: Path) -> DataSet:
     """Load the embedded data set; its images are made below `data_root` on first use.
 
@@ -73,13 +79,9 @@ def load(config: PhotosConfig, data_root: Path) -> DataSet:
             raise ConfigError(f"dataset.{key}={getattr(config, key)} is not possible; allowed: 0 to {len(PHOTOGRAPHS)}")
     viewpoint = PHOTOGRAPHS[: config.viewpoint_sequences]
     illumination = PHOTOGRAPHS[::-1][: config.illumination_sequences]
-    recipes = []
-    for split, names in (("i", illumination), ("v", viewpoint)):
-        for name in sorted(names):
-            digest = hashlib.sha256(read_bytes(_folder() / name)).hexdigest()
-            recipes.append(
-                Recipe(f"{split}_{name.partition('.')[0]}", digest, partial(photograph, name), PHOTOGRAPHS.index(name))
-            )
+    recipes = [
+        recipe(split, name) for split, names in (("i", illumination), ("v", viewpoint)) for name in sorted(names)
+    ]
     settings = Settings(
         Size(config.height, config.width), config.seed, config.max_rotation_deg, config.max_scale, MAX_MAGNIFICATION
     )

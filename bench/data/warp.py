@@ -84,7 +84,7 @@ def limited(source: Image, size: Size) -> Image:
     return np.asarray(cv2.resize(source, shape, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def _orbit(size: Size, tilt: float, azimuth: float, rotation: float, scale: float) -> Transform:
+def orbit(size: Size, tilt: float, azimuth: float, rotation: float, scale: float) -> Transform:
     """Homography of a camera that circles the view's centre at the reference camera's distance (angles in radians)."""
     f = FOCAL_LENGTH_WIDTHS * size.width
     axis = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
@@ -154,7 +154,7 @@ def draw_camera(
         rotation = severity * max_rotation_deg * rng.uniform(0.5, 1.0) * rng.choice([-1.0, 1.0])
         scale = float(max_scale ** (severity * rng.uniform(0.5, 1.0) * rng.choice([-1.0, 1.0])))
         shift = severity * _MAX_SHIFT * rng.uniform(-1.0, 1.0, 2) * (size.width, size.height)
-        H = translation(shift[0], shift[1]) @ _orbit(size, np.deg2rad(tilt), azimuth, np.deg2rad(rotation), scale)
+        H = translation(shift[0], shift[1]) @ orbit(size, np.deg2rad(tilt), azimuth, np.deg2rad(rotation), scale)
         H = H / H[2, 2]
         seen = overlap(H, size)
         in_front = bool((third_coordinates(H, corners(size)) > 0).all())

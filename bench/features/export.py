@@ -21,12 +21,23 @@ from omegaconf import MISSING
 
 from bench.errors import ConfigError, StoreError
 from bench.features.exchange import Descriptors, npz_bytes, write_hdf5
-from bench.schema import DatasetConfig, FolderConfig, HPatchesConfig, ImageConfig, OxfordConfig, PhotosConfig, one_of
+from bench.schema import (
+    DatasetConfig,
+    FolderConfig,
+    HPatchesConfig,
+    ImageConfig,
+    OxfordConfig,
+    PhotosConfig,
+    RotationScaleConfig,
+    one_of,
+)
 from bench.types import Features, Transform
 
 log = logging.getLogger(__name__)
 
-_DATASETS = {config.kind: config for config in (PhotosConfig, HPatchesConfig, OxfordConfig, FolderConfig)}
+_DATASETS = {
+    config.kind: config for config in (PhotosConfig, HPatchesConfig, OxfordConfig, RotationScaleConfig, FolderConfig)
+}
 
 Write = Callable[[str, NDArray[Any], NDArray[np.float32], Descriptors | None], None]
 

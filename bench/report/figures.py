@@ -82,6 +82,13 @@ def _plots(
                 f"Lines of accuracy at {threshold:g} pixels for each target image of a sequence, per split: {names}.",
                 lambda: accuracy.accuracy_by_difficulty(pairs, labels, threshold, order),
             )  # fmt: skip
+        posed = pairs["pair"].astype(str).str.extract(accuracy.POSE)[0].notna().any()
+        if posed and f"success_{threshold:g}px" in pairs:
+            yield (
+                "rotation_scale", "Accuracy by rotation and scale",
+                f"Lines of accuracy at {threshold:g} pixels over rotation and over scale of the target: {names}.",
+                lambda: accuracy.accuracy_by_pose(pairs, labels, threshold, order),
+            )  # fmt: skip
     mma_px = [float(t) for t in get(manifest, "protocol", "config", "mma_px", default=range(1, 16))]
     yield (
         "mma", "Mean matching accuracy",

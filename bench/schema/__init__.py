@@ -10,7 +10,14 @@ from __future__ import annotations
 from hydra.core.config_store import ConfigStore
 
 from bench.schema.checks import at_least, one_of, within
-from bench.schema.data import DatasetConfig, FolderConfig, HPatchesConfig, OxfordConfig, PhotosConfig
+from bench.schema.data import (
+    DatasetConfig,
+    FolderConfig,
+    HPatchesConfig,
+    OxfordConfig,
+    PhotosConfig,
+    RotationScaleConfig,
+)
 from bench.schema.methods import (
     CustomConfig,
     DetectorConfig,
@@ -61,6 +68,7 @@ __all__ = [
     "PhotosConfig",
     "ProtocolConfig",
     "ProtocolNms",
+    "RotationScaleConfig",
     "RunConfig",
     "SelectedModel",
     "SuperPointConfig",
@@ -78,6 +86,7 @@ def register() -> None:
     store.store(group="protocol", name="schema", node=ProtocolConfig)
     for name, dataset in (
         ("photos", PhotosConfig), ("hpatches", HPatchesConfig), ("oxford_affine", OxfordConfig),
+        ("rotation_scale", RotationScaleConfig),
         ("folder", FolderConfig),
     ):  # fmt: skip
         store.store(group="dataset", name=f"schema_{name}", node=dataset)

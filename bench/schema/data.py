@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from omegaconf import II, MISSING
 
+from bench.errors import ConfigError
 from bench.schema.checks import at_least, one_of, within
 
 
@@ -56,6 +59,37 @@ class PhotosConfig(RenderedConfig):
         super().__post_init__()
         for key in ("viewpoint_sequences", "illumination_sequences"):
             at_least(f"dataset.{key}", getattr(self, key), 0)
+
+
+@dataclass
+class RotationScaleConfig(DatasetConfig):
+    """Photographs of scikit-image, turned and zoomed by given amounts."""
+
+    kind: str = "rotation_scale"
+    seed: int = 0
+    height: int = 480
+    width: int = 640
+    photographs: int = 7
+    """The first of 13."""
+    rotations_deg: list[float] = field(default_factory=list)
+    """At scale 1."""
+    scales: list[float] = field(default_factory=list)
+    """At rotation 0."""
+    combined: list[Any] = field(default_factory=list)
+    """Pairs [rotation_deg, scale]."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("height", "width"):
+            at_least(f"dataset.{key}", getattr(self, key), 64)
+        at_least("dataset.photographs", self.photographs, 1)
+        for pose in self.combined:
+            if not isinstance(pose, Sequence) or [type(x) in (int, float) for x in pose] != [True, True]:
+                raise ConfigError(f"dataset.combined has {pose}; allowed: pairs of numbers [rotation_deg, scale]")
+        for rotation in [*self.rotations_deg, *(pose[0] for pose in self.combined)]:
+            within("dataset.rotations_deg", rotation, -180.0, 180.0)
+        for scale in [*self.scales, *(pose[1] for pose in self.combined)]:
+            within("dataset.scales", scale, 0.25, 4.0)
 
 
 @dataclass

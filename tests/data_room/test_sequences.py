@@ -137,7 +137,7 @@ def test_oxford_layout_and_splits(tmp_path: Path) -> None:
 
 
 def test_unknown_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="photos, hpatches, oxford_affine, folder"):
+    with pytest.raises(ConfigError, match="photos, hpatches, oxford_affine, rotation_scale, folder"):
         load(DatasetConfig(kind="coco", subset="all"), tmp_path)
 
 

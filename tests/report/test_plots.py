@@ -86,6 +86,24 @@ def test_difficulty_averages_each_target_image() -> None:
     assert list(line.get_ydata()) == [0.5, 0.25]
 
 
+def test_poses_are_split_into_rotation_and_scale() -> None:
+    poses = ["r0_s1", "r30_s1", "r30_s1", "r-45_s1", "r0_s0.5", "r30_s1.5"]
+    pairs = pd.DataFrame(
+        {
+            "method": "sift",
+            "split": "v",
+            "pair": [f"v_a/1-{pose}" for pose in poses] + ["v_a/1-2"],
+            "success_3px": [1.0, 1.0, 0.5, 0.25, 0.75, 0.0, 0.0],
+        }
+    )
+    fig = accuracy.accuracy_by_pose(pairs, {})
+    (rotation,), (scale,) = (ax.get_lines() for ax in fig.axes)
+    assert (list(rotation.get_xdata()), list(rotation.get_ydata())) == ([-45, 30], [0.25, 0.75])
+    assert (list(scale.get_xdata()), list(scale.get_ydata())) == ([0.5], [0.75])
+    assert len(accuracy.accuracy_by_pose(pairs[pairs["pair"] == "v_a/1-r0_s0.5"], {}).axes) == 1
+    assert not accuracy.accuracy_by_pose(pairs[pairs["pair"] == "v_a/1-2"], {}).axes[0].get_lines()
+
+
 def test_mma_is_left_out_where_no_row_has_it(run: SimulatedRun) -> None:
     assert accuracy.mma_curves(run.pairs.drop(columns="mma"), [1.0], {}) is None
     assert accuracy.repeatability_bars(run.summary.table.iloc[:0], {}) is None

@@ -189,6 +189,51 @@ def accuracy_by_difficulty(
     return fig
 
 
+POSE = r"-r(-?[\d.]+)_s([\d.]+)$"
+"""End of the name of a pair whose target was turned (degrees) and magnified by given amounts."""
+
+
+def accuracy_by_pose(
+    pairs: pd.DataFrame, labels: Labels, threshold_px: float = 3.0, order: Sequence[str] | None = None
+) -> Figure:
+    """Draw accuracy over rotation at scale 1 and over scale at rotation 0; combined poses are left out.
+
+    Parameters
+    ----------
+    pairs : DataFrame
+        Rows whose ``pair`` ends with ``-r<rotation_deg>_s<scale>``; others are left out.
+    """
+    column = f"success_{threshold_px:g}px"
+    pose = pairs["pair"].astype(str).str.extract(POSE).astype(np.float64)
+    rows = pairs.assign(rotation=pose[0], scale=pose[1]).dropna(subset=["rotation", "scale", column])
+    panels = (
+        ("rotation", rows[(rows["scale"] == 1) & (rows["rotation"] != 0)], "rotation (degrees)"),
+        ("scale", rows[(rows["rotation"] == 0) & (rows["scale"] != 1)], "scale (log scale)"),
+    )
+    drawn = [panel for panel in panels if len(panel[1])]
+    with styled():
+        fig, axes = figure(4.6 * max(len(drawn), 1) + 0.4, 4.2, max(len(drawn), 1))
+        if not drawn:
+            note_empty(axes[0], "no pair is turned alone or magnified alone")
+        for ax, (name, part, title) in zip(axes, drawn, strict=False):
+            for method in _methods(part, column, order):
+                means = part[part["method"] == method].groupby(name)[column].mean()
+                style = look(method)
+                ax.plot(
+                    means.index, means.to_numpy(), color=style.colour, linestyle=style.dash, marker=style.marker,
+                    markersize=6.5, markeredgecolor="white", label=labels.get(method, method),
+                )  # fmt: skip
+            values = sorted(part[name].unique())
+            if name == "scale":
+                ax.set_xscale("log")
+                ax.minorticks_off()
+            ax.set_xticks(values, [f"{value:g}" for value in values])
+            ax.set(ylim=(-0.02, 1.03), xlabel=title)
+        axes[0].set_ylabel(f"accuracy at {threshold_px:g} px")
+        shared_legend(fig, axes)
+    return fig
+
+
 def mma_curves(
     pairs: pd.DataFrame, thresholds_px: Sequence[float], labels: Labels, order: Sequence[str] | None = None
 ) -> Figure | None:
