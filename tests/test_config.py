@@ -26,6 +26,7 @@ def run_config(*overrides: str) -> RunConfig:
     return config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", [f"{group}={name}" for group, names in GROUPS.items() for name in names])
 def test_every_choice_of_every_group_composes(choice: str) -> None:
     overrides = [choice]
@@ -36,6 +37,7 @@ def test_every_choice_of_every_group_composes(choice: str) -> None:
     assert config.protocol.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", sorted(path.stem for path in (CONF / "method").glob("*.yaml")))
 def test_every_method_composes(method: str) -> None:
     config = run_config("methods=default", f"+method@methods.added={method}")

@@ -1,4 +1,4 @@
-"""Where SavedModels come from: the weights of the package, the published sp_v6, or a folder of the user."""
+"""Where SavedModels come from: the weights of the package, the published sp_v6, or a folder or weights of the user."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.errors import ModelError
 from bench.features.base import Context
 from bench.models.cache import cached, run_python
-from bench.models.weights import BUILTIN_MAGICPOINT, BUILTIN_SUPERPOINT
+from bench.models.weights import BUILTIN_MAGICPOINT, BUILTIN_SUPERPOINT, load_weights
 from bench.schema import ModelConfig
 
 _BUILTIN = {"builtin": BUILTIN_SUPERPOINT, "builtin_magicpoint": BUILTIN_MAGICPOINT}
@@ -38,11 +38,19 @@ def saved_model(config: ModelConfig, context: Context) -> Path:
         folder = fetch(read_lock("sp_v6"), context.data_root)
         return _only_saved_model(folder)
     if config.path is None:
-        raise ModelError("model.kind=path needs model.path=DIR, the folder that holds saved_model.pb")
-    directory = Path(config.path).expanduser()
-    if not (directory / "saved_model.pb").is_file():
-        raise ModelError(f"model.path={config.path}: no saved_model.pb there; give the folder of a SavedModel")
-    return directory
+        raise ModelError(
+            "model.kind=path needs model.path: the folder with saved_model.pb, or the weights.npz of `bench train`"
+        )
+    path = Path(config.path).expanduser()
+    if path.suffix == ".npz":
+        load_weights(path)  # says what is wrong before a process is started
+        return _exported(path, "path", context.cache)
+    if not (path / "saved_model.pb").is_file():
+        raise ModelError(
+            f"model.path={config.path}: no saved_model.pb there; give the folder of a SavedModel, or the weights.npz "
+            "of `bench train`"
+        )
+    return path
 
 
 def _exported(weights: Path, kind: str, cache: Path) -> Path:

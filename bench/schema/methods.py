@@ -19,7 +19,7 @@ class ModelConfig:
     kind: str = MISSING
     """builtin | builtin_magicpoint (weights of the package) | sp_v6 (downloaded, verified) | path."""
     path: str | None = None
-    """SavedModel directory of ``kind=path``."""
+    """Of ``kind=path``: SavedModel directory, or ``weights.npz`` of ``bench train``."""
     input_scale: float | None = None
     """Largest input value: 1 or 255; null: by the graph (1 for SuperPoint, 255 for the 2018 MagicPoint)."""
 

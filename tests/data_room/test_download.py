@@ -60,7 +60,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     requests: list[str] = []
     handler = functools.partial(type("H", (Handler,), {"requests": requests}), directory=str(folder))
     httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=httpd.serve_forever, daemon=True)
+    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     yield Server(f"http://127.0.0.1:{httpd.server_address[1]}", folder, requests)
     httpd.shutdown()

@@ -77,6 +77,7 @@ def test_fp16_is_a_matter_of_storage(make: Make, image: EvaluatedImage, shared: 
     assert 0.999 < cosine.min() < 1
 
 
+@pytest.mark.slow
 def test_a_new_size_and_back(make: Make, image: EvaluatedImage, shared: Path) -> None:
     extractor = make("openvino", shared / "models/sp_v6_graph_int8_weights")
     first, _ = extractor.extract(image)

@@ -32,6 +32,7 @@ def test_sample_equals_the_formula(height: int, width: int, seed: int) -> None:
         np.testing.assert_allclose(found[i], value / np.linalg.norm(value), atol=2e-5)
 
 
+@pytest.mark.slow
 def test_sample_equals_tensorflow_resize() -> None:
     tf = pytest.importorskip("tensorflow")
     raw = np.random.default_rng(1).standard_normal((1, 6, 9, 16)).astype(np.float32)

@@ -92,6 +92,7 @@ def test_a_broken_model_is_one_sentence(tmp_path: Path) -> None:
         ir(Recipe(str(tmp_path), "key", SPARSE, "f32", 1.0), tmp_path / "cache")
 
 
+@pytest.mark.slow
 def test_a_lost_output_is_named(published: Path) -> None:
     with pytest.raises(ModelError, match="no output nonsense"):
         converted(published, ("prob", "nonsense"))
@@ -163,6 +164,7 @@ def test_int8_computes_in_integers(published: Path, tmp_path: Path, monkeypatch:
     assert label.startswith("INT8 (") and ("i8" in label or "u8" in label)
 
 
+@pytest.mark.slow
 def test_calibration_shows_nothing_that_is_evaluated() -> None:
     from bench.data import photos
     from bench.models import calibration

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from bench.features.base import Context
 from bench.models.cache import cached, run_python
 from bench.models.fingerprint import read_fingerprint
 from bench.models.store import saved_model
+from bench.models.weights import BUILTIN_SUPERPOINT
 from bench.schema import ModelConfig
 
 
@@ -30,12 +32,24 @@ def test_builtin_is_exported_once(tmp_path: Path) -> None:
 
 
 def test_path_needs_a_saved_model(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"model\.path=DIR"):
+    with pytest.raises(ModelError, match=r"needs model\.path"):
         saved_model(ModelConfig("path"), context(tmp_path))
     with pytest.raises(ModelError, match=r"no saved_model\.pb there"):
         saved_model(ModelConfig("path", str(tmp_path)), context(tmp_path))
     (tmp_path / "saved_model.pb").touch()
     assert saved_model(ModelConfig("path", str(tmp_path)), context(tmp_path)) == tmp_path
+
+
+@pytest.mark.slow
+def test_path_takes_trained_weights(tmp_path: Path) -> None:
+    weights = tmp_path / "weights.npz"
+    shutil.copy(BUILTIN_SUPERPOINT, weights)
+    assert read_fingerprint(saved_model(ModelConfig("path", str(weights)), context(tmp_path))).descriptors
+    weights.write_bytes(b"no archive")
+    with pytest.raises(ModelError, match=r"weights\.npz: cannot be read as \.npz"):
+        saved_model(ModelConfig("path", str(weights)), context(tmp_path))
+    with pytest.raises(ModelError, match="no such weight file"):
+        saved_model(ModelConfig("path", str(tmp_path / "absent.npz")), context(tmp_path))
 
 
 def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def test_bench_parity_reports_two_precisions(tmp_path: Path) -> None:
         assert "bf16" in content["refused"]["superpoint_ov_bf16"]
 
 
+@pytest.mark.slow
 def test_a_run_that_does_not_exist_is_one_sentence(tmp_path: Path) -> None:
     result = run(tmp_path, *SMALL, "run_dir=nowhere")
     assert result.returncode == 1

@@ -121,6 +121,7 @@ def test_the_report_is_whole_and_self_contained(
     assert "| superpoint\\_ov\\_fp16" in markdown or "| superpoint_ov_fp16" in markdown
 
 
+@pytest.mark.slow
 def test_the_numbers_in_json_are_those_of_the_comparison(
     tmp_path: Path, comparison: Comparison, manifest: dict[str, object], made: Frames
 ) -> None:
@@ -144,6 +145,7 @@ def test_a_processor_without_half_precision_is_told_in_words(
     assert said["Not compared"] == ["superpoint_ov_bf16: no <BF16> arithmetic"]
 
 
+@pytest.mark.slow
 def test_a_report_links_back_to_its_run(
     tmp_path: Path, comparison: Comparison, manifest: dict[str, object], made: Frames
 ) -> None:
@@ -151,6 +153,7 @@ def test_a_report_links_back_to_its_run(
     assert 'href="../report.html"' in page.read_text()
 
 
+@pytest.mark.slow
 def test_a_detector_without_pairs_or_layers_is_reported(
     tmp_path: Path, comparison: Comparison, manifest: dict[str, object]
 ) -> None:
