@@ -138,11 +138,15 @@ class DetectorTargetConfig:
     """map: probability of a pixel with the score of superpoint.reference_rank."""
     power: float = 2.0
     """map: of the score, relative to that of the reference rank."""
+    sharpness: float = 0.0
+    """map: power of the score relative to the largest score within 2 px, so that keypoints are narrow and keep their
+    order."""
 
     def validate(self, key: str) -> None:
         one_of(f"{key}.kind", self.kind, ("keypoints", "map"))
         within(f"{key}.gain", self.gain, 1e-6, 1.0)
         within(f"{key}.power", self.power, 0.1, 10.0)
+        within(f"{key}.sharpness", self.sharpness, 0.0, 40.0)
 
 
 @dataclass

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bench.errors import DataError
 from bench.models.network import CELL_PX
-from bench.train.config import PhaseConfig, SuperPointConfig, SyntheticShapesConfig
+from bench.train.config import DetectorTargetConfig, PhaseConfig, SuperPointConfig, SyntheticShapesConfig
 from bench.train.photometric import augment
 from bench.train.synthetic_shapes import SHAPES, render
 from bench.train.warps import WarpConfig, random_homography, warp_image, warp_points
@@ -189,6 +189,20 @@ class Photograph:
         """Score of the keypoint of a rank, from 1; of the last one where there are fewer, 1 where there are none."""
         return float(self.scores[min(rank, len(self.scores)) - 1]) if len(self.scores) else 1.0
 
+    def prob(self, target: DetectorTargetConfig, reference_rank: int) -> Array:
+        """Probability of a keypoint at every pixel, from the map: (H, W) float32.
+
+        ``gain (s / s_rank)^power (s / largest s within 2 px)^sharpness``.
+        """
+        import cv2
+
+        scores = self.map.astype(np.float32)
+        prob = target.gain * (scores / np.float32(self.reference_score(reference_rank))) ** np.float32(target.power)
+        if target.sharpness:
+            largest = np.maximum(cv2.dilate(scores, np.ones((5, 5), np.uint8)), np.float32(1e-6))
+            prob *= (scores / largest) ** np.float32(target.sharpness)
+        return np.asarray(prob, dtype=np.float32)
+
     def weights(self, reference_rank: int) -> Array:
         """Probability of every keypoint: its score relative to that of a rank, at most 1; rank 0: all 1."""
         if not reference_rank or not len(self.scores):
@@ -209,8 +223,7 @@ def _view(
         kernel = np.ones((2 * config.border_px + 1,) * 2, np.uint8)
         valid = cv2.erode(valid.astype(np.uint8), kernel, borderValue=1).astype(bool)
     if config.detector_target.kind == "map":
-        scores = warp_image(photo.map.astype(np.float32) / np.float32(photo.reference_score(rank)), homography, size)[0]
-        prob = config.detector_target.gain * scores**config.detector_target.power
+        prob = warp_image(photo.prob(config.detector_target, rank), homography, size)[0]
     else:
         prob = point_prob(warp_points(homography, photo.keypoints), size, photo.weights(rank))
     mask = split_cells(valid).all(axis=-1)

@@ -97,7 +97,7 @@ def test_noise_of_two_percent_on_the_weights_fails(folder: Path, baseline: Evide
     )
     report = compare(noisy, baseline, BASE)
     assert report.code is ExitCode.REGRESSION
-    assert {"keypoints_found", "changed_outputs"} <= failed(report)
+    assert "changed_outputs" in failed(report)
     assert "model" in {finding.kind for finding in report.findings}
 
 

@@ -203,15 +203,31 @@ def test_labels_of_both_crops_are_the_warped_keypoints() -> None:
 
 
 def test_the_map_of_the_scores_is_the_target_of_both_crops() -> None:
-    target = DetectorTargetConfig(kind="map", gain=0.5, power=2.0)
+    target = DetectorTargetConfig(kind="map", gain=0.5, power=1.0)
     images, targets = superpoint_batch(
         3, 3, photographs(5), superpoint_config(detector_target=target, reference_rank=1)
     )
     for image, cells, mask in zip(images[..., 0], targets["cells"], targets["mask"], strict=True):
-        # These photographs are their own maps, and calm crops show them unchanged: half the square of the grey value.
-        wanted = cell_targets(0.5 * image**2)
+        # These photographs are their own maps, and calm crops show them unchanged: half the grey value.
+        wanted = cell_targets(0.5 * image)
         assert (mask > 0).sum() > 20
         np.testing.assert_allclose(cells[mask > 0], wanted[mask > 0], atol=0.01)
+
+
+def test_sharpness_narrows_the_maxima_of_a_map_and_keeps_their_values() -> None:
+    columns, rows = np.meshgrid(np.arange(40), np.arange(24))
+    scores = np.zeros((24, 40), np.float16)
+    for x, y, height in ((10, 8, 1.0), (28, 15, 0.5)):
+        bump = height * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 8)
+        scores = np.maximum(scores, bump.astype(np.float16))
+    photo = Photograph(np.zeros((24, 40), np.uint8), np.zeros((2, 2)), np.array([1.0, 0.5], np.float32), scores)
+    wide, narrow = (photo.prob(DetectorTargetConfig("map", 0.1, 2.0, sharpness), 2) for sharpness in (0.0, 8.0))
+    for prob in (wide, narrow):
+        # Rank 2 has the gain; twice its score to the power 2 is four times as much.
+        assert prob[15, 28] == pytest.approx(0.1, rel=1e-2)
+        assert prob[8, 10] == pytest.approx(0.4, rel=1e-2)
+    assert wide[8, 12] == pytest.approx(0.4 * np.exp(-1), rel=1e-2)
+    assert narrow[8, 12] == pytest.approx(0.4 * np.exp(-1) * np.exp(-0.5 * 8), rel=2e-2)
 
 
 def test_label_weights_follow_the_scores() -> None:
