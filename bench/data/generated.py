@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.data.warp import Image, draw_camera, limited, orbit, reference_view, relight, render
 from bench.errors import DataError
-from bench.types import Size
+from bench.types import Size, Transform
 
 TARGETS = 5
 VERSION = 1
@@ -86,6 +86,15 @@ def _write_png(path: Path, image: Image) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def _target_view(rng: np.random.Generator, settings: Settings, image: int, severity: float) -> Transform:
+    """Homography from the reference to viewpoint target `image`, from 1: its pose, or a drawn camera."""
+    if not settings.poses:
+        return draw_camera(rng, settings.size, severity, settings.max_rotation_deg, settings.max_scale).H_ref_to_target
+    pose = settings.poses[image - 1]
+    H = orbit(settings.size, 0.0, 0.0, np.deg2rad(pose.rotation_deg), pose.scale)
+    return np.asarray(H / H[2, 2])
+
+
 def make_sequence(recipe: Recipe, settings: Settings, folder: Path) -> dict[str, str]:
     """Render one sequence into `folder`: image 1 and its targets.
 
@@ -116,14 +125,7 @@ def make_sequence(recipe: Recipe, settings: Settings, folder: Path) -> dict[str,
         elif kind == "i":
             view = relight(reference, rng, severity)
         else:
-            if settings.poses:
-                pose = settings.poses[image - 1]
-                H = orbit(settings.size, 0.0, 0.0, np.deg2rad(pose.rotation_deg), pose.scale)
-                H = H / H[2, 2]
-            else:
-                H = draw_camera(
-                    rng, settings.size, severity, settings.max_rotation_deg, settings.max_scale
-                ).H_ref_to_target
+            H = _target_view(rng, settings, image, severity)
             # The light changes a little with the viewpoint, as it does between two real photographs.
             view = relight(render(source, H @ T_source_to_ref, settings.size), rng, 0.5 * severity)
         digests[f"{stem}.png"] = _write_png(folder / f"{stem}.png", view)

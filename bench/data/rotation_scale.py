@@ -18,7 +18,8 @@ def poses(config: RotationScaleConfig) -> tuple[Pose, ...]:
     turned = [Pose(rotation, 1.0) for rotation in config.rotations_deg]
     zoomed = [Pose(0.0, scale) for scale in config.scales]
     both = [Pose(rotation, scale) for rotation, scale in config.combined]
-    return tuple(dict.fromkeys([*turned, *zoomed, *both]))
+    # Names, not values, must differ: they are the names of files and pairs.
+    return tuple({pose.name: pose for pose in [*turned, *zoomed, *both]}.values())
 
 
 def load(config: RotationScaleConfig, data_root: Path) -> DataSet:

@@ -210,25 +210,28 @@ class Photograph:
         return np.asarray(np.minimum(self.scores / self.reference_score(reference_rank), 1), dtype=np.float32)
 
 
-def _view(
-    rng: np.random.Generator, photo: Photograph, phase: PhaseConfig, homography: Array, config: SuperPointConfig
-) -> Any:
-    """One augmented crop: image, pixels that count, detector targets, cell mask."""
+def _view(rng: np.random.Generator, photo: Photograph, prob: Array, homography: Array, config: SuperPointConfig) -> Any:
+    """One augmented crop of the size of its keypoint probabilities: image, pixels that count, targets, cell mask."""
     import cv2
 
-    size = Size(phase.crop_px, phase.crop_px)
-    rank = config.reference_rank if phase.reference_rank is None else phase.reference_rank
-    image, valid = warp_image(photo.image, homography, size)
+    image, valid = warp_image(photo.image, homography, Size(*prob.shape))
     if config.border_px:
         kernel = np.ones((2 * config.border_px + 1,) * 2, np.uint8)
         valid = cv2.erode(valid.astype(np.uint8), kernel, borderValue=1).astype(bool)
-    if config.detector_target.kind == "map":
-        prob = warp_image(photo.prob(config.detector_target, rank), homography, size)[0]
-    else:
-        prob = point_prob(warp_points(homography, photo.keypoints), size, photo.weights(rank))
     mask = split_cells(valid).all(axis=-1)
     image = augment(rng, image.astype(np.float32) / np.float32(255), config.photometric)
     return image, valid, cell_targets(prob), mask.astype(np.float32)
+
+
+def _crop_probs(photo: Photograph, homographies: list[Array], phase: PhaseConfig, config: SuperPointConfig) -> Any:
+    """What the detector is to predict in crops of a photograph: (S, S) float32 each."""
+    size = Size(phase.crop_px, phase.crop_px)
+    rank = config.reference_rank if phase.reference_rank is None else phase.reference_rank
+    if config.detector_target.kind == "map":
+        prob = photo.prob(config.detector_target, rank)
+        return [warp_image(prob, each, size)[0] for each in homographies]
+    weights = photo.weights(rank)
+    return [point_prob(warp_points(each, photo.keypoints), size, weights) for each in homographies]
 
 
 def _inside(points: Array, valid: Array) -> Array:
@@ -265,7 +268,9 @@ def superpoint_pair(rng: np.random.Generator, photo: Photograph, phase: PhaseCon
     to_first = random_homography(rng, centre, size, _phase_warp(config.first_warp, phase))
     to_second = random_homography(rng, centre, size, _phase_warp(config.second_warp, phase))
     homography = to_second @ np.linalg.inv(to_first)
-    views = [_view(rng, photo, phase, each, config) for each in (to_first, to_second)]
+    both = [to_first, to_second]
+    probs = _crop_probs(photo, both, phase, config)
+    views = [_view(rng, photo, prob, each, config) for prob, each in zip(probs, both, strict=True)]
     first_valid, second_valid = views[0][1], views[1][1]
 
     grid = np.arange(0, phase.crop_px, CELL_PX, dtype=np.float64)
