@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.run import Run
+    from bench.run.benchmark import Run
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "compare"]
@@ -27,14 +27,14 @@ def compare(overrides: Sequence[str] = ()) -> Run:
 
     Returns
     -------
-    bench.run.Run
+    bench.run.benchmark.Run
         Rows, times, summary, manifest and the path of the report.
 
     Raises
     ------
-    bench.errors.BenchError
+    bench.core.errors.BenchError
     """
     from bench.config import compose
-    from bench.run import run
+    from bench.run.benchmark import run
 
     return run(compose(overrides), ["bench", *overrides])

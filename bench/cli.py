@@ -7,38 +7,28 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A primary config of ``conf/`` and the function that takes it."""
-
-    config: str
-    module: str
-    help: str
-
-
 COMMANDS = {
-    "run": Command("run", "bench.run", "compare methods (the default)"),
-    "report": Command("report", "bench.rerender", "write tables, plots and the page of a finished run again"),
-    "check": Command("check", "bench.check.main", "regression gate: candidate run against a baseline"),
-    "baseline": Command("baseline", "bench.check.baseline", "write a baseline from a run"),
-    "parity": Command("parity", "bench.parity.main", "drift report between two precisions of one model"),
-    "sweep": Command("sweep", "bench.timing.sweep", "latency over image sizes, threads and batches"),
-    "convert": Command("convert", "bench.models.convert_command", "write OpenVINO models and check their parity"),
-    "fetch": Command("fetch", "bench.data.fetch", "download and verify a data set or a model"),
-    "export": Command("export", "bench.features.export", "write the features of a run for other tools"),
-    "train": Command("train", "bench.train.main", "train MagicPoint and SuperPoint"),
+    "run": "compare methods (the default)",
+    "report": "write tables, plots and the page of a finished run again",
+    "check": "regression gate: candidate run against a baseline",
+    "baseline": "write a baseline from a run",
+    "parity": "drift report between two precisions of one model",
+    "sweep": "latency over image sizes, threads and batches",
+    "convert": "write OpenVINO models and check their parity",
+    "fetch": "download and verify a data set or a model",
+    "export": "write the features of a run for other tools",
+    "train": "train MagicPoint and SuperPoint",
 }
+"""Name -> what it does. The name is also that of its primary config in ``conf/`` and its module in `bench.commands`."""
 USAGE_ERROR = 4
 INTERNAL_ERROR = 5
 
 
 def usage() -> str:
     """Text of ``bench --help`` that does not depend on a command."""
-    lines = [f"  {name:<9} {command.help}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:<9} {text}" for name, text in COMMANDS.items()]
     return "\n".join(
         [
             "bench [command] [overrides]",
@@ -69,13 +59,10 @@ def main() -> None:
         sys.exit(USAGE_ERROR)
     if any(argument in ("--help", "-h") for argument in arguments) and name == "run":
         print(usage())
-    sys.exit(_execute(COMMANDS[name]))
+    sys.exit(_execute(name))
 
 
-def _execute(command: Command) -> int:
-    from bench.config import explain
-    from bench.errors import BenchError
-
+def _execute(command: str) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.captureWarnings(True)
     # Hydra then raises instead of printing, so that every error is explained in one place.
@@ -94,10 +81,30 @@ def _execute(command: Command) -> int:
             codes.append(INTERNAL_ERROR)
         return codes[-1]
 
-    try:
-        _hydra(command.config, task)
+    def whole() -> int:
+        _hydra(command, task)
         for error in errors:
             raise error
+        return max(codes, default=0)
+
+    return exit_code(command, whole)
+
+
+def exit_code(command: str, call: Callable[[], int]) -> int:
+    """Call a command and turn what it raises into one message and an exit code.
+
+    Parameters
+    ----------
+    command : str
+        Name in :data:`COMMANDS`; the gate's own codes 1 to 3 are verdicts, so its errors are all 4.
+    call : callable
+        Returns the command's exit code.
+    """
+    from bench.config import explain
+    from bench.core.errors import BenchError
+
+    try:
+        return call()
     except KeyboardInterrupt:
         print(
             "bench: interrupted; what was measured is kept, continue with run_dir=<the run's directory>",
@@ -106,19 +113,18 @@ def _execute(command: Command) -> int:
         return 130
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
-        return USAGE_ERROR if type(error).__name__ == "ConfigError" else 1
+        return USAGE_ERROR if command in ("check", "baseline") else error.exit_code
     except Exception as error:
-        text = explain(error, command.config)
+        text = explain(error, command)
         if text is None:
             logging.getLogger(__name__).exception("internal error; please report it with the lines below")
             return INTERNAL_ERROR
         print(f"bench: {text}", file=sys.stderr)
         return USAGE_ERROR
-    return max(codes, default=0)
 
 
-def _entry(command: Command) -> Callable[[Any], int]:
-    entry: Callable[[Any], int] = importlib.import_module(command.module).main
+def _entry(command: str) -> Callable[[Any], int]:
+    entry: Callable[[Any], int] = importlib.import_module(f"bench.commands.{command}").main
     return entry
 
 
@@ -126,7 +132,7 @@ def _hydra(config_name: str, task: Callable[[Any], int]) -> None:
     import hydra
 
     from bench.config import register
-    from bench.resources import resource
+    from bench.core.resources import resource
 
     register(config_name)
     hydra.main(version_base="1.3", config_path=str(resource("conf")), config_name=config_name)(task)()

@@ -11,21 +11,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bench.errors import BenchError, ConfigError
-from bench.resources import resource
-
-SCHEMAS = {
-    "report": "bench.rerender",
-    "check": "bench.check.config",
-    "baseline": "bench.check.config",
-    "parity": "bench.parity.config",
-    "convert": "bench.models.convert_command",
-    "fetch": "bench.data.fetch",
-    "export": "bench.features.export",
-    "sweep": "bench.timing.sweep",
-    "train": "bench.train.config",
-}
-"""Primary configs with a schema of their own, and the module whose ``register(store)`` defines it."""
+from bench.core.errors import BenchError, ConfigError
+from bench.core.resources import resource
 
 
 def register(config_name: str) -> None:
@@ -35,8 +22,9 @@ def register(config_name: str) -> None:
     from bench import schema
 
     schema.register()
-    if config_name in SCHEMAS:
-        importlib.import_module(SCHEMAS[config_name]).register(ConfigStore.instance())
+    command = importlib.import_module(f"bench.commands.{config_name}")
+    if hasattr(command, "register"):
+        command.register(ConfigStore.instance())
     OmegaConf.register_new_resolver("bench.cache", _cache, replace=True)
 
 

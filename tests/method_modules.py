@@ -10,10 +10,9 @@ import signal
 
 import numpy as np
 
-from bench.errors import ModelError
-from bench.features.base import Context
+from bench.core.errors import ModelError
+from bench.core.types import Context, EvaluatedImage, Features, MethodInfo, Size, StageTimes
 from bench.schema import CustomConfig
-from bench.types import EvaluatedImage, Features, MethodInfo, Size, StageTimes
 
 
 class Faulty:

@@ -10,14 +10,14 @@ from omegaconf import OmegaConf
 
 from bench.cli import COMMANDS
 from bench.config import compose
-from bench.errors import ConfigError
-from bench.resources import resource
+from bench.core.errors import ConfigError
+from bench.core.resources import resource
 from bench.schema import OpenCVConfig, PhotosConfig, RunConfig, SuperPointConfig
 
 CONF = resource("conf")
 GROUPS = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in
           ("protocol", "dataset", "model", "methods", "latency", "experiment")}  # fmt: skip
-PRIMARY = {command.config for command in COMMANDS.values()}
+PRIMARY = set(COMMANDS)
 
 
 def run_config(*overrides: str) -> RunConfig:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,8 @@ from bench.check.config import BaselineConfig
 from bench.check.evidence import KIND, SCHEMA_VERSION, Evidence, load
 from bench.check.outputs import sample
 from bench.check.values import with_derived
-from bench.errors import BenchError, ConfigError, StoreError
-from bench.store import write_atomic, write_json
+from bench.core.errors import ConfigError, StoreError
+from bench.core.files import write_atomic, write_json
 
 log = logging.getLogger(__name__)
 
@@ -93,15 +92,3 @@ def _write(path: Path, frame: pd.DataFrame) -> None:
         use_byte_stream_split=split,
     )  # fmt: skip
     write_atomic(path, buffer.getvalue())
-
-
-def main(config: BaselineConfig) -> int:
-    """Write the baseline, print where it lies and how large it is; 4 if it cannot be written."""
-    try:
-        target = write_baseline(config)
-    except BenchError as error:
-        print(f"bench baseline: {error}", file=sys.stderr)
-        return 4
-    size_kb = sum(path.stat().st_size for path in target.iterdir()) / 1e3
-    print(f"baseline: {target} ({size_kb:.0f} kB)")
-    return 0

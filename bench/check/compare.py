@@ -12,8 +12,8 @@ import pandas as pd
 
 from bench.check.config import CheckConfig
 from bench.check.evidence import Evidence
-from bench.errors import ConfigError
-from bench.types import Outcome
+from bench.core.errors import ConfigError
+from bench.core.types import Outcome
 
 ESTIMATION_FAILURES = (Outcome.TOO_FEW_MATCHES, Outcome.ESTIMATION_FAILED, Outcome.DEGENERATE)
 _NAMES_SHOWN = 3

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from bench.errors import ConfigError
+from bench.core.errors import ConfigError
 from bench.schema import at_least, one_of, within
 
 OVERRIDES = ("protocol", "dataset", "pairs", "host", "threads")
@@ -181,9 +180,3 @@ class BaselineConfig:
         name = self.name
         if name is not None and (not name or name.startswith(".") or "/" in name or "\\" in name):
             raise ConfigError(f"name={self.name!r} is not possible; allowed: a folder name without slashes")
-
-
-def register(store: ConfigStore) -> None:
-    """Put both schemas into Hydra's ConfigStore."""
-    store.store(name="check_schema", node=CheckConfig)
-    store.store(name="baseline_schema", node=BaselineConfig)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from bench.check.main import Report
+    from bench.check.gate import Report
 
 _COLOURS = {"fail": "bold red", "inconclusive": "yellow", "improved": "green"}
 _CODE_STYLES = {0: "bold green", 1: "bold red", 2: "bold yellow", 3: "bold red"}

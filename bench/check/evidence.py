@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.errors import StoreError
-from bench.store import read_json, read_parquet
+from bench.core.errors import StoreError
+from bench.core.files import read_json, read_parquet
 
 SCHEMA_VERSION = 1
 KIND = "superpoint-bench baseline"

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.check.config import IMAGES, KEYPOINTS
-from bench.errors import StoreError
+from bench.core.errors import StoreError
 
 SUBPIXEL = 16
 """Positions are stored in sixteenths of a pixel."""

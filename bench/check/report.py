@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from bench.check.decide import Comparison
 from bench.check.power import as_change, detectable_loss
-from bench.errors import StoreError
+from bench.core.errors import StoreError
+from bench.core.files import write_atomic, write_json
 from bench.stats import Decision
-from bench.store import write_atomic, write_json
 
 if TYPE_CHECKING:
-    from bench.check.main import Report
+    from bench.check.gate import Report
 
 SCHEMA_VERSION = 1
 _ORDER = {Decision.FAIL: 0, Decision.INCONCLUSIVE: 1, Decision.PASS: 2}

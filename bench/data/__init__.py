@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from bench._cv2 import import_cv2
-from bench.errors import ConfigError
+from bench.core.errors import ConfigError
+from bench.core.opencv import import_cv2
+from bench.core.types import DataSet
 from bench.schema import DatasetConfig
-from bench.types import DataSet
 
 _MODULES = {
     "photos": "bench.data.photos",

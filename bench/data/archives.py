@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from bench.errors import DataError
+from bench.core.errors import DataError
 
 _CHUNK_BYTES = 1 << 20
 _MAX_MEMBERS = 20_000

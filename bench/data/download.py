@@ -12,9 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from bench.core.errors import DataError
+from bench.core.resources import resource
 from bench.data.archives import disk_errors, unpack
-from bench.errors import DataError
-from bench.resources import resource
 
 _MARKER = ".verified.json"
 _TIMEOUT_S = 60

@@ -8,13 +8,13 @@ import re
 from functools import partial
 from pathlib import Path
 
+from bench.core.errors import ConfigError, DataError
+from bench.core.types import DataSet, ImageRef, Size
 from bench.data.generated import Recipe, Settings, build
 from bench.data.hpatches import load_layout
 from bench.data.images import EXTENSIONS, read_bytes, read_image
 from bench.data.sequences import Candidate, collect, natural_key, read_homography
-from bench.errors import ConfigError, DataError
 from bench.schema import FolderConfig
-from bench.types import DataSet, ImageRef, Size
 
 MAX_MAGNIFICATION = 4.0
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from bench.core.errors import DataError
+from bench.core.types import Size, Transform
 from bench.data.warp import Image, draw_camera, limited, orbit, reference_view, relight, render
-from bench.errors import DataError
-from bench.types import Size, Transform
 
 TARGETS = 5
 VERSION = 1

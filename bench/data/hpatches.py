@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.core.errors import DataError
+from bench.core.types import DataSet, ImageRef
 from bench.data.images import EXTENSIONS
 from bench.data.sequences import Candidate, choose, collect, natural_key
-from bench.errors import DataError
 from bench.schema import HPatchesConfig
-from bench.types import DataSet, ImageRef
 
 LARGE = (
     "i_contruction", "i_crownnight", "i_dc", "i_pencils", "i_whitebuilding", "v_artisans", "v_astronautis", "v_talent",

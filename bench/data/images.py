@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import DataError
-from bench.types import Size
+from bench.core.errors import DataError
+from bench.core.types import Size
 
 MINIMUM_SIDE_PX = 16
 EXTENSIONS = (".ppm", ".pgm", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")

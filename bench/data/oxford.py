@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bench.core.errors import DataError
+from bench.core.types import DataSet
 from bench.data.hpatches import TARGETS, find_image
 from bench.data.sequences import Candidate, choose, collect, natural_key
-from bench.errors import DataError
 from bench.schema import OxfordConfig
-from bench.types import DataSet
 
 SPLITS = {
     "bark": "v", "boat": "v", "graf": "v", "wall": "v",

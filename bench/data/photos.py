@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.core.errors import ConfigError, DataError
+from bench.core.types import DataSet, Size
 from bench.data.generated import Recipe, Settings, build
 from bench.data.hpatches import load_layout
 from bench.data.images import decode_image, read_bytes
 from bench.data.warp import Image
-from bench.errors import ConfigError, DataError
 from bench.schema import PhotosConfig
-from bench.types import DataSet, Size
 
 MAX_MAGNIFICATION = 1.7
 

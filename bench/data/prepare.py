@@ -17,11 +17,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.core.errors import DataError
+from bench.core.types import EvaluatedImage, ImageRef, Pair, PreparedPair, Size, Transform
 from bench.data.images import MINIMUM_SIDE_PX, read_image
-from bench.errors import DataError
 from bench.geometry.transforms import scaling, translation
 from bench.schema import ImageConfig
-from bench.types import EvaluatedImage, ImageRef, Pair, PreparedPair, Size, Transform
 
 # Weights of B, G, R.
 _BT601 = (0.114, 0.587, 0.299)

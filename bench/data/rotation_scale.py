@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bench.core.errors import ConfigError
+from bench.core.types import DataSet, Size
 from bench.data.generated import Pose, Settings, build
 from bench.data.hpatches import find_image
 from bench.data.photos import MAX_MAGNIFICATION, PHOTOGRAPHS, recipe
 from bench.data.sequences import Candidate, choose, collect
-from bench.errors import ConfigError
 from bench.schema import RotationScaleConfig
-from bench.types import DataSet, Size
 
 
 def poses(config: RotationScaleConfig) -> tuple[Pose, ...]:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.core.errors import DataError
+from bench.core.types import DataSet, ImageRef, Pair, Transform
 from bench.data.images import decode_image, read_bytes
-from bench.errors import DataError
 from bench.geometry.transforms import is_valid_homography
-from bench.types import DataSet, ImageRef, Pair, Transform
 
 log = logging.getLogger(__name__)
 _PROGRESS_FROM_IMAGES = 120
@@ -27,7 +27,7 @@ class Candidate:
     Attributes
     ----------
     sequence, split, name : str
-        As in :class:`bench.types.Pair`.
+        As in :class:`bench.core.types.Pair`.
     reference, target : ImageRef or None
         None where the image file is missing.
     homography : Path

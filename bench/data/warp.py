@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import DataError
+from bench.core.errors import DataError
+from bench.core.types import Size, Transform
 from bench.geometry.transforms import corners, scaling, third_coordinates, transform_points, translation, visible
-from bench.types import Size, Transform
 
 MAX_TILT_DEG = 70.0
 FOCAL_LENGTH_WIDTHS = 1.5

@@ -16,8 +16,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.core.types import Size, Transform
 from bench.schema import HomographicAdaptationConfig
-from bench.types import Size, Transform
 
 PATCH_RATIO = 0.85
 """Side of the undistorted patch relative to the image; the view shows the patch at the image's size."""

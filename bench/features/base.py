@@ -5,42 +5,20 @@ from __future__ import annotations
 import importlib
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
-from bench.errors import ConfigError
+from bench.core.errors import ConfigError
+from bench.core.types import Context, EvaluatedImage, Features, MethodInfo, Size, StageTimes
 from bench.schema import MethodConfig
-from bench.types import EvaluatedImage, Features, MethodInfo, Size, StageTimes
 
 BACKENDS = {
-    "tensorflow": "bench.features.tensorflow",
-    "openvino": "bench.features.openvino",
+    "tensorflow": "bench.features.superpoint",
+    "openvino": "bench.features.superpoint",
     "opencv": "bench.features.opencv",
     "detector": "bench.features.detectors",
     "imported": "bench.features.imported",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a backend may use besides its own configuration.
-
-    Attributes
-    ----------
-    threads : int
-        Threads this method may use; at least 1.
-    cache : Path
-        Folder for exported SavedModels and converted IRs; content is keyed by fingerprint and safe to delete.
-    data_root : Path
-        Folder of downloads, for example sp_v6.
-    seed : int
-    """
-
-    threads: int
-    cache: Path
-    data_root: Path
-    seed: int = 0
 
 
 @runtime_checkable

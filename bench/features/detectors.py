@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench._cv2 import import_cv2
-from bench.errors import ConfigError
-from bench.features.base import Context, Stopwatch
-from bench.features.nms import suppress
-from bench.features.select import to_uint8
+from bench.core.errors import ConfigError
+from bench.core.opencv import import_cv2
+from bench.core.types import Context, EvaluatedImage, Features, MethodInfo, Size, StageTimes
+from bench.decoding.nms import suppress
+from bench.decoding.select import to_uint8
+from bench.features.base import Stopwatch
 from bench.schema import DetectorConfig, MethodConfig
-from bench.types import EvaluatedImage, Features, MethodInfo, Size, StageTimes
 
 PARAMS: Mapping[str, Mapping[str, float]] = {
     "harris": {"block_size": 4, "aperture": 3, "k": 0.04},

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import FeatureError
+from bench.core.errors import FeatureError
 
 Descriptors = NDArray[np.float32] | NDArray[np.uint8]
 

@@ -9,13 +9,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import ConfigError, FeatureError
-from bench.features.base import Context
+from bench.core.errors import ConfigError, FeatureError
+from bench.core.types import Context, EvaluatedImage, Features, ImageRef, MethodInfo, Size, StageTimes, Transform
+from bench.decoding.select import budget
 from bench.features.exchange import ImageFeatures, read_hdf5, read_npz
-from bench.features.select import budget
 from bench.geometry.transforms import transform_points
 from bench.schema import ImportedConfig, MethodConfig
-from bench.types import EvaluatedImage, Features, ImageRef, MethodInfo, Size, StageTimes, Transform
 
 _GRID_PX = 2.0**-36
 """Mapped coordinates are rounded to this, so that mapping there and back gives the float32 coordinate bit by bit."""

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench._cv2 import import_cv2
-from bench.errors import ConfigError, FeatureError, ModelError
-from bench.features.base import Context, Stopwatch
-from bench.features.nms import suppress
-from bench.features.select import budget, order, to_uint8
+from bench.core.errors import ConfigError, FeatureError, ModelError
+from bench.core.opencv import import_cv2
+from bench.core.types import Context, EvaluatedImage, Features, MethodInfo, Size, StageTimes
+from bench.decoding.nms import suppress
+from bench.decoding.select import budget, order, to_uint8
+from bench.features.base import Stopwatch
 from bench.schema import MethodConfig, NmsConfig, OpenCVConfig
-from bench.types import EvaluatedImage, Features, MethodInfo, Size, StageTimes
 
 _FACTORIES = {
     "sift": "SIFT_create", "rootsift": "SIFT_create", "orb": "ORB_create",

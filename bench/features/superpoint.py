@@ -1,119 +1,191 @@
-"""Decoding of SuperPoint: keypoints from the probability map, descriptors at the keypoints.
-
-One implementation serves TensorFlow and OpenVINO, whatever the exported graph does in its own ``prob_nms``.
-"""
+"""The SuperPoint extractor, whatever runtime computes the network."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import FeatureError
-from bench.features.nms import suppress
-from bench.schema import NmsConfig, SuperPointConfig
-from bench.types import Features, Size
-
-CELL_PX = 8
-"""Side of the square of pixels one cell of the network's output stands for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decoding:
-    """How maps become features; see :class:`bench.schema.KeypointsConfig` for the meaning of each value."""
-
-    nms: NmsConfig
-    min_probability: float
-    border_px: int
-    max_keypoints: int
-
-    @classmethod
-    def of(cls, config: SuperPointConfig) -> Decoding:
-        """The decoding part of a method's configuration."""
-        return cls(config.nms, config.min_probability, config.border_px, config.max_keypoints)
+from bench.core.errors import ConfigError, FeatureError, ModelError
+from bench.core.types import Context, EvaluatedImage, Features, MethodInfo, Size, StageTimes
+from bench.decoding.select import to_float32
+from bench.decoding.superpoint import Decoding, decode
+from bench.features.base import Stopwatch
+from bench.models.convert import check_size
+from bench.models.fingerprint import Fingerprint, read_fingerprint
+from bench.models.store import saved_model
+from bench.runtimes.base import Network, load
+from bench.schema import MethodConfig, SuperPointConfig
 
 
-def decode(
-    prob: NDArray[np.float32], descriptors: NDArray[np.float32] | None, decoding: Decoding, size: Size
-) -> Features:
-    """Features from the outputs of the network.
-
-    Parameters
-    ----------
-    prob : (H, W) float32
-        Keypoint probability of each pixel, before any suppression.
-    descriptors : (H/8, W/8, D) float32, (H, W, D) float32 or None
-        ``descriptors_raw``, the dense ``descriptors``, or nothing for a detector.
-    decoding : Decoding
-    size : Size
-        Size of the evaluated image.
-
-    Returns
-    -------
-    Features
-        xy at integers, descriptors of unit length, sorted by (-score, y, x).
+def create(name: str, config: MethodConfig, context: Context) -> SuperPointExtractor:
+    """Load the model that `config` names on the runtime ``config.backend``.
 
     Raises
     ------
-    FeatureError
-        If a shape does not fit `size`, or a value is not finite.
+    ModelError
+        If the model is missing or refused, or the runtime cannot run it as asked.
     """
-    if prob.shape != (size.height, size.width):
-        raise FeatureError(f"prob is {prob.shape}, the image is {size} (HxW)")
-    xy, scores = suppress(prob, decoding.nms, decoding.min_probability, decoding.max_keypoints, decoding.border_px)
-    sampled = None
-    if descriptors is not None:
-        if descriptors.shape[:2] == prob.shape:
-            sampled = descriptors[xy[:, 1], xy[:, 0]]
-        elif descriptors.shape[:2] == (size.height // CELL_PX, size.width // CELL_PX):
-            sampled = sample(descriptors, xy)
-        else:
-            raise FeatureError(f"descriptors are {descriptors.shape}, the image is {size} (HxW)")
-    return Features(xy.astype(np.float32), scores, sampled, size)
+    if not isinstance(config, SuperPointConfig):
+        raise ConfigError(f"methods.{name}: this backend takes the keys of SuperPointConfig")
+    directory = saved_model(config.model, context)
+    fingerprint = read_fingerprint(directory, config.model.input_scale)
+    network = load(config, directory, fingerprint, context)
+    return SuperPointExtractor(name, config, context, fingerprint, network)
 
 
-def sample(raw: NDArray[np.float32], xy: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Descriptors at pixels, from the map with one descriptor per cell.
+class SuperPointExtractor:
+    """Network, decoding and, if asked for, Homographic Adaptation, as a method of the benchmark."""
 
-    Bilinear interpolation at (y/8, x/8) without a half-pixel shift, clamped at the lower and right edge, then L2
-    normalisation: what ``resize_bilinear(align_corners=False)`` of TensorFlow 1 and ``l2_normalize`` compute for every
-    pixel in the exported graph.
+    def __init__(
+        self, name: str, config: SuperPointConfig, context: Context, fingerprint: Fingerprint, network: Network
+    ) -> None:
+        import cv2
 
-    Parameters
-    ----------
-    raw : (h, w, D) float32
-    xy : (N, 2) int
-        Pixels of the (8h, 8w) image.
+        cv2.setNumThreads(context.threads)
+        self.name = name
+        self._config = config
+        self._fingerprint = fingerprint
+        self._network = network
+        self._decoding = Decoding.of(config)
+        self._descriptors: str | None = None
+        if config.descriptors and fingerprint.descriptors:
+            self._descriptors = "descriptors" if config.graph == "full" else "descriptors_raw"
+        self._first_inference_ms: float | None = None
 
-    Returns
-    -------
-    (N, D) float32
-        Rows of unit length; a zero vector stays zero.
-    """
-    height, width, channels = raw.shape
-    cells = raw.reshape(height * width, channels)
-    x0, fx = np.divmod(xy[:, 0], CELL_PX)
-    y0, fy = np.divmod(xy[:, 1], CELL_PX)
-    x1, y1 = np.minimum(x0 + 1, width - 1), np.minimum(y0 + 1, height - 1)
-    wx = (fx.astype(np.float32) / np.float32(CELL_PX))[:, None]
-    wy = (fy.astype(np.float32) / np.float32(CELL_PX))[:, None]
-    top = _lerp(cells, y0 * width + x0, y0 * width + x1, wx)
-    bottom = _lerp(cells, y1 * width + x0, y1 * width + x1, wx)
-    bottom -= top
-    bottom *= wy
-    top += bottom
-    squares = np.einsum("nd,nd->n", top, top)
-    top /= np.sqrt(np.maximum(squares, np.float32(1e-12)))[:, None]
-    return top
+    def warm_up(self, size: Size) -> None:
+        """Compile for `size` and run once.
 
+        Raises
+        ------
+        ModelError
+            If a side is not divisible by 8.
+        """
+        check_size(size)
+        self._network.prepare(size)
+        start = time.perf_counter()
+        self._network.infer(np.zeros((1, size.height, size.width, 1), np.float32))
+        if self._first_inference_ms is None:
+            self._first_inference_ms = 1e3 * (time.perf_counter() - start)
 
-def _lerp(
-    cells: NDArray[np.float32], left: NDArray[np.int32], right: NDArray[np.int32], weight: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    value = cells.take(left, axis=0)
-    step = cells.take(right, axis=0)
-    step -= value
-    step *= weight
-    value += step
-    return value
+    def extract(self, image: EvaluatedImage) -> tuple[Features, StageTimes]:
+        """Features of an image and the time of each stage.
+
+        Raises
+        ------
+        ModelError
+            If a side is not divisible by 8.
+        FeatureError
+            If the network's output is not finite.
+        """
+        check_size(image.size)
+        self._network.prepare(image.size)
+        watch = Stopwatch()
+        with watch("preprocess_ms"):
+            grey = to_float32(image.grey, self._fingerprint.input_scale)[None, :, :, None]
+        with watch("infer_ms"):
+            outputs = self._network.infer(grey)
+        adaptation = self._config.homographic_adaptation
+        with watch("decode_ms"):
+            prob = outputs["prob"][0]
+            descriptors = None if self._descriptors is None else outputs[self._descriptors][0]
+        if adaptation.num > 1:
+            from bench.features.adaptation import adapt
+
+            # The next run of the network overwrites the outputs.
+            descriptors = None if descriptors is None else descriptors.copy()
+            batch = adaptation.batch if self._fingerprint.batch is None else 1
+            with watch("infer_ms"):
+                prob = adapt(grey[0, :, :, 0], prob.copy(), self._detect, adaptation, batch)
+        with watch("decode_ms"):
+            try:
+                features = decode(prob, descriptors, self._decoding, image.size)
+            except FeatureError as error:
+                raise FeatureError(f"image {image.key}: {error}") from error
+        return features, watch.times()
+
+    def tensors(self, image: EvaluatedImage) -> tuple[Features, dict[str, NDArray[np.float32]]]:
+        """Features of an image and the network's outputs they come from, by signature key, for the drift report.
+
+        Raises
+        ------
+        ModelError, FeatureError
+            As :meth:`extract`.
+        """
+        check_size(image.size)
+        self._network.prepare(image.size)
+        grey = to_float32(image.grey, self._fingerprint.input_scale)[None, :, :, None]
+        outputs = {name: array.copy() for name, array in self._network.infer(grey).items()}
+        if self._config.homographic_adaptation.num > 1:
+            return self.extract(image)[0], outputs
+        descriptors = None if self._descriptors is None else outputs[self._descriptors][0]
+        return decode(outputs["prob"][0], descriptors, self._decoding, image.size), outputs
+
+    def throughput(self, images: Sequence[EvaluatedImage], seconds: float) -> dict[str, float]:
+        """Images per second of the network alone; OpenVINO only, see `OpenVINONetwork.throughput`.
+
+        Raises
+        ------
+        ModelError
+            If the runtime has no asynchronous queue.
+        """
+        inputs = [to_float32(image.grey, self._fingerprint.input_scale)[None, :, :, None] for image in images]
+        found: dict[str, float] = self._speed("throughput")(inputs, seconds)
+        return found
+
+    def infer_batch(self, images: Sequence[EvaluatedImage]) -> float:
+        """Run images of one size in one call of the network and return the wall time in milliseconds.
+
+        Raises
+        ------
+        ModelError
+            If the graph bakes another batch size.
+        """
+        size = images[0].size
+        check_size(size)
+        stacked = np.stack([to_float32(image.grey, self._fingerprint.input_scale)[:, :, None] for image in images])
+        if self._fingerprint.batch is not None and len(images) != self._fingerprint.batch:
+            raise ModelError(
+                f"{self.name}: the graph is baked for batch {self._fingerprint.batch}, {len(images)} were asked for; "
+                "use batches=[1]"
+            )
+        self._network.prepare(size, len(images))
+        start = time.perf_counter()
+        self._network.infer(stacked)
+        return 1e3 * (time.perf_counter() - start)
+
+    def compile_costs(self, size: Size) -> dict[str, float]:
+        """Cold and cached compilation in milliseconds; OpenVINO only, see `OpenVINONetwork.compile_costs`."""
+        found: dict[str, float] = self._speed("compile_costs")(size)
+        return found
+
+    def _speed(self, name: str) -> Callable[..., dict[str, float]]:
+        found: Callable[..., dict[str, float]] | None = getattr(self._network, name, None)
+        if found is None:
+            raise ModelError(f"{name} is measured under OpenVINO only; {self.name} runs {self._config.backend}")
+        return found
+
+    def info(self) -> MethodInfo:
+        """Describe what runs."""
+        facts = self._network.info()
+        costs = {key: float(str(value)) for key, value in facts["costs"].items()}
+        if self._first_inference_ms is not None:
+            costs["first_inference_ms"] = self._first_inference_ms
+        return MethodInfo(
+            name=self.name,
+            backend=self._config.backend,
+            has_descriptors=self._descriptors is not None,
+            precision=facts["precision"],
+            fingerprint=self._fingerprint.as_dict() | {"graph": self._config.graph},
+            versions={key: str(value) for key, value in facts["versions"].items()},
+            threads=facts["threads"],
+            costs=costs,
+        )
+
+    def _detect(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probability maps (N, H, W) of (N, H, W) images; copied, because the next run overwrites them."""
+        size = Size(*images.shape[1:])
+        self._network.prepare(size, len(images))
+        return self._network.infer(images[..., None])["prob"].copy()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bench.core.types import Transform
 from bench.geometry.transforms import third_coordinates
-from bench.types import Transform
 
 
 def normalisation(xy: ArrayLike) -> Transform:

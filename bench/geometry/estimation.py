@@ -27,12 +27,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench._cv2 import import_cv2
-from bench.errors import ConfigError, ModelError
+from bench.core.errors import ConfigError, ModelError
+from bench.core.opencv import import_cv2
+from bench.core.types import Estimate, Outcome, Transform
 from bench.geometry.dlt import dlt_homography, orient
 from bench.geometry.transforms import is_valid_homography, third_coordinates
 from bench.schema import ESTIMATORS, EstimatorConfig
-from bench.types import Estimate, Outcome, Transform
 
 Points = NDArray[np.float64]
 Inliers = NDArray[np.bool_]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.types import Size, Transform
+from bench.core.types import Size, Transform
 
 _SINGULAR = 1e-14
 """Smallest ratio of singular values of a usable transform; translations by 10^6 px are at 10^-12."""

@@ -10,10 +10,10 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bench.core.types import Size, Transform
 from bench.geometry.dlt import dlt_homography
 from bench.geometry.estimation import collinear
 from bench.geometry.transforms import corner_error_px, corners, is_valid_homography, transform_points
-from bench.types import Size, Transform
 
 Floats = NDArray[np.float64]
 

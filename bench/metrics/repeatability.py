@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bench.core.types import Size
 from bench.geometry.transforms import transform_points, visible
-from bench.types import Size
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

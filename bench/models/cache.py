@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench.errors import ModelError
+from bench.core.errors import ModelError
 
 
 def cached(entry: Path, build: Callable[[Path], None]) -> Path:
@@ -82,4 +82,4 @@ def run_python(function: str, *arguments: str) -> None:
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         reason = lines[-1] if lines else f"exit status {done.returncode}"
-        raise ModelError(reason.removeprefix("bench.errors.ModelError: "))
+        raise ModelError(reason.removeprefix("bench.core.errors.ModelError: "))

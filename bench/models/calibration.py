@@ -8,9 +8,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.core.types import Size, Transform
 from bench.data.photos import photograph
 from bench.data.warp import draw_camera, reference_view, relight, render
-from bench.types import Size, Transform
 
 PHOTOGRAPHS = ("page.png", "text.png", "retina.jpg", "cell.png", "clock_motion.png")
 """Shipped in the wheel of scikit-image and not part of the data set ``photos``."""

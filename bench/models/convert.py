@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import ModelError
+from bench.core.errors import ModelError
+from bench.core.types import Size
 from bench.models.cache import cached, run_python
 from bench.models.fingerprint import Fingerprint
-from bench.types import Size
 
 CELL_PX = 8
 _LAYOUT = 1

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.errors import ModelError
+from bench.core.errors import ModelError
 from bench.models.network import (
     BATCH_NORM_EPSILON,
     CELL_PX,

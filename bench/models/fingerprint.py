@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.errors import ModelError
+from bench.core.errors import ModelError
 from bench.models.savedmodel import Node, SavedModelGraph, read_saved_model
 
 SPARSE_OUTPUTS = ("prob", "descriptors_raw")

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from bench.features.select import to_float32
-from bench.features.superpoint import Decoding, decode
+from bench.core.types import Features
+from bench.decoding.select import to_float32
+from bench.decoding.superpoint import Decoding, decode
 from bench.geometry.estimation import estimate
-from bench.geometry.matching import match
 from bench.geometry.transforms import corner_error_px
+from bench.matching.nearest import match
 from bench.models import calibration
 from bench.models.calibration import CalibrationPair
 from bench.models.convert import Recipe, converted, require_nncf
 from bench.schema import EstimatorConfig, MatcherConfig, NmsConfig
-from bench.types import Features
 
 CALIBRATION_IMAGES = 100
 VALIDATION_PAIRS = 40
@@ -63,7 +63,7 @@ def quantize(recipe: Recipe) -> Any:
 
 
 def _controlled(nncf: Any, model: Any, data: Any, recipe: Recipe) -> Any:
-    from bench.errors import ModelError
+    from bench.core.errors import ModelError
 
     if "descriptors_raw" not in recipe.outputs:
         raise ModelError(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.errors import ModelError
+from bench.core.errors import ModelError
 
 _DT_FLOAT, _DT_INT32, _DT_INT64 = 1, 3, 9
 _FORMATS = {_DT_FLOAT: "f", _DT_INT32: "i", _DT_INT64: "q"}

@@ -6,8 +6,8 @@ import hashlib
 import sys
 from pathlib import Path
 
-from bench.errors import ModelError
-from bench.features.base import Context
+from bench.core.errors import ModelError
+from bench.core.types import Context
 from bench.models.cache import cached, run_python
 from bench.models.weights import BUILTIN_MAGICPOINT, BUILTIN_SUPERPOINT, load_weights
 from bench.schema import ModelConfig

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.errors import ModelError
+from bench.core.errors import ModelError
 from bench.models.network import LayerSpec, layer_specs
 
 if TYPE_CHECKING:

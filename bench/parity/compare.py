@@ -12,18 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import BenchError, FeatureError, ModelError, WorkerError
-from bench.extraction import Item, items_of, prepare_item
-from bench.features.base import Context
+from bench.core.errors import BenchError, FeatureError, ModelError, WorkerError
+from bench.core.progress import progress
+from bench.core.types import Context, DataSet, EvaluatedImage, Features, MethodInfo, Pair, Size
 from bench.parity import measure
 from bench.parity.config import ParityConfig
 from bench.parity.drift import Floats
 from bench.parity.layers import LayersConfig
 from bench.parity.measure import Row
-from bench.progress import progress
+from bench.run.extraction import Item, items_of, prepare_item
+from bench.run.worker import Worker
 from bench.schema import SuperPointConfig
-from bench.types import DataSet, EvaluatedImage, Features, MethodInfo, Pair, Size
-from bench.worker import Worker
 
 log = logging.getLogger(__name__)
 

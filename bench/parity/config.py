@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from bench.errors import ConfigError
+from bench.core.errors import ConfigError
 from bench.schema import MethodConfig, ModelConfig, ProtocolConfig, SuperPointConfig, at_least, within
 
 
@@ -62,8 +61,3 @@ class ParityConfig:
                     f"methods has no SuperPoint method besides the reference {self.reference}; add one with "
                     "+method@methods.superpoint_ov_fp16=superpoint_ov_fp16"
                 )
-
-
-def register(store: ConfigStore) -> None:
-    """Put the schema into Hydra's ConfigStore."""
-    store.store(name="parity_schema", node=ParityConfig)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bench.core.types import Features, Matches, Size, Transform
 from bench.geometry.transforms import corners, transform_points
 from bench.metrics.repeatability import pairs_within
-from bench.types import Features, Matches, Size, Transform
 
 Floats = NDArray[np.float64]
 MatchKey = tuple[float, float, float, float]

@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import ConfigError, ModelError
-from bench.features.base import Context
-from bench.features.select import to_float32
+from bench.core.errors import ConfigError, ModelError
+from bench.core.types import Context, EvaluatedImage
+from bench.decoding.select import to_float32
 from bench.parity.drift import tensor_drift
 from bench.schema import MethodConfig, SuperPointConfig
-from bench.types import EvaluatedImage
 
 HEADS = {"logits": "detector", "prob": "detector", "descriptors_raw": "descriptor"}
 _STARTS = {"Convolution": "conv", "GroupConvolution": "conv", "MaxPool": "pool", "Softmax": "softmax"}
@@ -159,7 +158,7 @@ class Tapped:
 
     def executed(self) -> dict[str, tuple[str, str]]:
         """Precision and kernel by the friendly name of every node that was fused into the kernel."""
-        from bench.models.precision import executed
+        from bench.runtimes.precision import executed
 
         found = {}
         for op in self._compiled.get_runtime_model().get_ordered_ops():
@@ -184,10 +183,10 @@ class LayerDrift:
     def __init__(self, method: SuperPointConfig, context: Context) -> None:
         import openvino
 
-        from bench.features.openvino import properties_of, recipe_of
         from bench.models.convert import input_shape, ir
         from bench.models.fingerprint import read_fingerprint
         from bench.models.store import saved_model
+        from bench.runtimes.openvino import properties_of, recipe_of
 
         directory = saved_model(method.model, context)
         self._fingerprint = read_fingerprint(directory, method.model.input_scale)

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.core.types import Features, Outcome, PreparedPair, Transform
 from bench.geometry.estimation import estimate
-from bench.geometry.matching import match
+from bench.matching.nearest import match
 from bench.metrics.columns import threshold_name
-from bench.metrics.evaluate import keep_shared, order_seed
 from bench.metrics.homography import corner_error
 from bench.parity import drift
 from bench.parity.drift import Floats, Partners
+from bench.run.pair import keep_shared, order_seed
 from bench.schema import ProtocolConfig
-from bench.types import Features, Outcome, PreparedPair, Transform
 
 RADII_PX = (0.0, 1.0, 2.0)
 Row = dict[str, Any]

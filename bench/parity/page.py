@@ -33,7 +33,7 @@ READING = (
 
 def words(frames: Frames, comparison: Comparison, manifest: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     """What the report says in sentences: (heading, sentences)."""
-    from bench.models import precision
+    from bench.runtimes import precision
 
     isa = get(manifest, "host", "isa", default=[])
     host = precision.host_sentence(isa)
@@ -139,9 +139,9 @@ def write_report(
     StoreError
         If a file cannot be written.
     """
+    from bench.core.files import plain, write_atomic, write_json
     from bench.report.page import render_page
     from bench.report.render import escape_markdown, to_markdown
-    from bench.store import plain, write_atomic, write_json
 
     results = result_tables(frames, manifest, thresholds_px)
     details = [table for table in (pairs_table(frames, manifest),) if table is not None]

@@ -6,7 +6,7 @@ Keys read from the manifest, all optional; a missing one is left out, never gues
     config        resolved configuration (nested mappings)
     protocol      name, version, hash, config (every constant, with title, source, unstated, gt_leak)
     dataset       name, note, digest
-    methods       {name: {label, config, info}}; info as bench.types.MethodInfo
+    methods       {name: {label, config, info}}; info as bench.core.types.MethodInfo
     host          fingerprint of the machine: cpu, isa, usable_cores, memory_gb, ...
     load_before, load_after, seeds, versions, git
     noise         noisy (bool), reasons (list of sentences)

@@ -35,7 +35,7 @@ def draw_plots(manifest: Manifest, pairs: pd.DataFrame, times: pd.DataFrame, sum
         See `bench.report.conditions`.
     pairs, times : DataFrame
         Rows of pairs.parquet and times.parquet.
-    summary : bench.summary.Summary
+    summary : bench.summary.table.Summary
     """
     from bench.report.plots.style import to_bytes
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.types import Features, Matches, Outcome, Transform
+from bench.core.types import Features, Matches, Outcome, Transform
 
 if TYPE_CHECKING:
     import pandas as pd

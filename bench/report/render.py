@@ -160,7 +160,7 @@ def to_csv(summary: Any, manifest: Manifest) -> str:
 
     A missing value is empty. Equal runs give equal text apart from times.
     """
-    from bench.summary import wide
+    from bench.summary.table import wide
 
     frame: pd.DataFrame = wide(summary).copy()
     order = {name: number for number, name in enumerate(method_order(manifest, frame["method"].astype(str)))}

@@ -126,7 +126,7 @@ def metric_table(
     ----------
     wanted : sequence of str
         Metric names or patterns, see `bench.report.columns`.
-    summary : bench.summary.Summary
+    summary : bench.summary.table.Summary
         ``table`` and ``differences`` are read.
     """
     lookup = Lookup(summary.table, getattr(summary, "differences", None))
@@ -341,7 +341,7 @@ def precision_table(manifest: Manifest) -> Table | None:
                 Cell(short_hashes(known.get("fingerprint")) or DASH),
             )
         )
-    from bench.models.precision import host_sentence
+    from bench.runtimes.precision import host_sentence
 
     note = (
         "Requested in the configuration; resolved by the runtime; executed as read from the compiled model, by layer."
@@ -360,7 +360,7 @@ def _shares(value: Any) -> str:
 
 def _in_words(manifest: Manifest, method: str) -> str:
     """What the precision of a SuperPoint method means on the host; empty for other methods."""
-    from bench.models.precision import explain
+    from bench.runtimes.precision import explain
 
     config = get(manifest, "methods", method, "config", default={})
     executed = get(info(manifest, method), "precision", "executed", default={})

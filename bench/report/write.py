@@ -51,7 +51,7 @@ def write_report(
         See `bench.report.conditions`.
     pairs, times : DataFrame
         Rows of pairs.parquet and times.parquet.
-    summary : bench.summary.Summary
+    summary : bench.summary.table.Summary
         ``table`` and ``differences``; ``published``, if it has it, unless `published` is given.
     drawings : sequence of MatchDrawing, optional
         None keeps the drawings that an earlier call left in ``plots/``.
@@ -70,7 +70,7 @@ def write_report(
     ValueError
         If the summary holds no metric that the main table shows.
     """
-    from bench.store import write_atomic
+    from bench.core.files import write_atomic
 
     made = _tables(summary, manifest, pairs, getattr(summary, "published", None) if published is None else published)
     write_atomic(run_dir / "summary.csv", render.to_csv(summary, manifest).encode())
@@ -120,7 +120,7 @@ def _write_drawings(folder: Path, drawings: Sequence[MatchDrawing]) -> None:
     """Write each drawing as JPEG, at most 1280 px wide, and what it shows into an index."""
     import cv2
 
-    from bench.store import write_atomic
+    from bench.core.files import write_atomic
 
     index = []
     for number, drawing in enumerate(drawings, start=1):

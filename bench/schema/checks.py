@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.errors import ConfigError
+from bench.core.errors import ConfigError
 
 
 def _tied(value: object) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import II, MISSING
 
-from bench.errors import ConfigError
+from bench.core.errors import ConfigError
 from bench.schema.checks import at_least, one_of, within
 
 

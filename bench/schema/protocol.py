@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from bench.errors import ConfigError
+from bench.core.errors import ConfigError
 from bench.schema.checks import at_least, one_of, within
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from bench.errors import ConfigError
+from bench.core.errors import ConfigError
 from bench.schema.checks import at_least, one_of
 from bench.schema.methods import ModelConfig
 from bench.schema.protocol import ESTIMATORS, ProtocolConfig

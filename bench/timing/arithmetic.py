@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from bench.types import Size
+from bench.core.types import Size
 
 _ENCODER = (
     (1, 64, 1),

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.errors import ConfigError, DataError
+from bench.core.errors import ConfigError, DataError
+from bench.core.types import Size
 from bench.models.network import CELL_PX, build_network
 from bench.models.weights import load_weights, set_network_weights
 from bench.train.backend import inference
@@ -29,7 +30,6 @@ from bench.train.config import AdaptConfig
 from bench.train.data import ADAPT_STREAM, Photograph, generator, list_photographs, read_photograph
 from bench.train.loop import refuse_other_settings
 from bench.train.warps import random_homography, warp_image, warp_points
-from bench.types import Size
 
 Array = npt.NDArray[Any]
 Detector = Callable[[Array], list[tuple[Array, Array]]]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from bench.errors import ConfigError
+from bench.core.errors import ConfigError
 from bench.schema import at_least, one_of, within
 from bench.train.photometric import PhotometricConfig
 from bench.train.warps import WarpConfig
@@ -280,8 +279,3 @@ def validate_photometric(key: str, photometric: PhotometricConfig) -> None:
     for name in ("shading_log_gain", "gamma_log", "gain_log", "bias", "noise_sigma", "strength"):
         within(f"{key}.{name}", getattr(photometric, name), 0.0, 3.0)
     within(f"{key}.blur_sigma_px", photometric.blur_sigma_px, 0.2, 10.0)
-
-
-def register(store: ConfigStore) -> None:
-    """Add the schema of ``bench train`` under the name that ``conf/train.yaml`` refers to."""
-    store.store(name="train_schema", node=TrainConfig)

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.errors import DataError
+from bench.core.errors import DataError
+from bench.core.types import Size
 from bench.models.network import CELL_PX
 from bench.train.config import DetectorTargetConfig, PhaseConfig, SuperPointConfig, SyntheticShapesConfig
 from bench.train.photometric import augment
 from bench.train.synthetic_shapes import SHAPES, render
 from bench.train.warps import WarpConfig, random_homography, warp_image, warp_points
-from bench.types import Size
 
 Array = npt.NDArray[Any]
 Batch = tuple[Array, dict[str, Array]]

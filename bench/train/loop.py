@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.errors import ConfigError, ModelError
+from bench.core.errors import ConfigError, ModelError
 from bench.models.weights import network_variables, network_weights, save_weights
 from bench.train.backend import compiled
 from bench.train.config import OptimizerConfig

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.errors import ConfigError
+from bench.core.errors import ConfigError
 from bench.models.network import build_network
 from bench.models.weights import load_weights, network_weights, set_network_weights
 from bench.train.config import TrainConfig

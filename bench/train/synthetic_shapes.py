@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.types import Size
+from bench.core.types import Size
 
 Array = npt.NDArray[Any]
 Rng = np.random.Generator

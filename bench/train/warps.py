@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.types import Size
+from bench.core.types import Size
 
 Array = npt.NDArray[Any]
 

@@ -13,9 +13,9 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from bench.config import compose
+from bench.core.types import Features, ImageRef, Pair, PreparedPair, Size
 from bench.geometry.transforms import transform_points, visible
-from bench.metrics.evaluate import evaluate_pair
-from bench.types import Features, ImageRef, Pair, PreparedPair, Size
+from bench.run.pair import evaluate_pair
 
 SIZE = Size(480, 640)
 H = np.array([[0.95, 0.05, 20.0], [-0.04, 1.02, -10.0], [1e-5, 2e-5, 1.0]])

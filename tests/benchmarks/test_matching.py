@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from bench.geometry.matching import match
+from bench.core.types import Features, Size
+from bench.matching.nearest import match
 from bench.schema import MatcherConfig
-from bench.types import Features, Size
 
 
 def unit_features(n: int, d: int) -> tuple[Features, Features]:

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.features.base import Context, create
-from bench.features.network import SuperPointExtractor
-from bench.features.select import to_float32
-from bench.features.superpoint import decode
+from bench.core.types import Context, Size
+from bench.decoding.select import to_float32
+from bench.decoding.superpoint import decode
+from bench.features.base import create
+from bench.features.superpoint import SuperPointExtractor
 from bench.schema import HomographicAdaptationConfig, ModelConfig, NmsConfig, SuperPointConfig
-from bench.types import Size
 
 VGA = Size(480, 640)
 

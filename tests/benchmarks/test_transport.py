@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.config import compose
-from bench.features.base import Context
-from bench.types import EvaluatedImage
-from bench.worker import Worker
+from bench.core.types import Context, EvaluatedImage
+from bench.run.worker import Worker
 
 
 def test_transport_is_a_small_share_of_inference(tmp_path: Path) -> None:

@@ -12,12 +12,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.features import openvino
-from bench.features.base import Context
-from bench.features.network import SuperPointExtractor
+from bench.core.types import Context, EvaluatedImage, Features, MethodInfo, Size, StageTimes
+from bench.features import superpoint
+from bench.features.superpoint import SuperPointExtractor
 from bench.models.weights import BUILTIN_SUPERPOINT, load_weights, save_weights
 from bench.schema import CustomConfig, ModelConfig, NmsConfig, SuperPointConfig
-from bench.types import EvaluatedImage, Features, MethodInfo, Size, StageTimes
 
 SLOWDOWN = 0.3
 
@@ -66,7 +65,7 @@ def create(name: str, config: CustomConfig, context: Context) -> Faulty:
         backend="openvino", model=ModelConfig(kind="builtin"), max_keypoints=config.max_keypoints,
         threads=config.threads, nms=NmsConfig(kind="box", size=8, iou=0.1), min_probability=0.001, border_px=0,
     )  # fmt: skip
-    return Faulty(openvino.create(name, settings, context), str(config.params["fault"]))
+    return Faulty(superpoint.create(name, settings, context), str(config.params["fault"]))
 
 
 def noisy_weights(path: str, share: float = 0.02, seed: int = 1) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench.check import baseline
+from bench.commands import baseline
 from bench.config import compose
 from tests.check.simulate import Change, World, write_run
 

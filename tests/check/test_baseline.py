@@ -12,9 +12,9 @@ import pytest
 from bench.check.baseline import write_baseline
 from bench.check.config import BaselineConfig
 from bench.check.evidence import load, rounded
-from bench.check.main import ExitCode, check_evidence
+from bench.check.gate import ExitCode, check_evidence
 from bench.config import compose
-from bench.errors import ConfigError, StoreError
+from bench.core.errors import ConfigError, StoreError
 from tests.check.simulate import Change, World, check_config, features, write_run
 
 WORLD = World(sequences=4, methods=("superpoint", "sift"))

@@ -10,8 +10,8 @@ import pytest
 
 from bench.check.compare import find
 from bench.check.evidence import Evidence
-from bench.check.main import ExitCode, Report, check_evidence
-from bench.errors import ConfigError
+from bench.check.gate import ExitCode, Report, check_evidence
+from bench.core.errors import ConfigError
 from tests.check.simulate import World, check_config, evidence, with_header
 
 WORLD = World(sequences=6, methods=("superpoint", "sift"))

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from bench.check.evidence import Evidence, load
-from bench.check.main import ExitCode, Report, check_evidence
+from bench.check.gate import ExitCode, Report, check_evidence
 from bench.config import compose
-from bench.run import run
+from bench.run.benchmark import run
 from bench.stats import Decision
 from tests.check.simulate import check_config
 

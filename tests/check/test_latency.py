@@ -10,8 +10,8 @@ import pytest
 
 from bench.check.decide import decide
 from bench.check.evidence import extraction_times
+from bench.check.gate import ExitCode, check_evidence
 from bench.check.latency import compare_times, machine_ms
-from bench.check.main import ExitCode, check_evidence
 from bench.stats import Decision
 from tests.check.simulate import Change, World, check_config, evidence, times, with_header
 

@@ -8,7 +8,7 @@ import pytest
 
 from bench.check.config import CheckConfig, MetricGate
 from bench.check.decide import Comparison
-from bench.check.main import ExitCode, Report, check_evidence
+from bench.check.gate import ExitCode, Report, check_evidence
 from bench.check.power import as_change, detectable_loss
 from bench.check.report import markdown
 from tests.check.simulate import Change, World, check_config, evidence

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from bench.check import baseline
-from bench.check import main as check_main
-from bench.check.main import ExitCode, check_evidence
+from bench.check.gate import ExitCode, check_evidence
 from bench.check.report import as_json, junit, markdown, write
+from bench.cli import exit_code
+from bench.commands import baseline, check
 from bench.config import compose
 from tests.check.simulate import Change, World, check_config, evidence, features, with_header, write_run
 
@@ -41,7 +41,7 @@ def run_check(folder: Path, candidate: str, *overrides: str) -> tuple[int, Any]:
         [f"candidate={folder / candidate}", "baseline=b", f"baselines={folder / 'baselines'}", "draws=500",
          f"output={output}", *overrides], "check",
     )  # fmt: skip
-    code = check_main.main(config)
+    code = exit_code("check", lambda: check.main(config))
     return code, json.loads((output / "check.json").read_text()) if output.is_dir() else None
 
 
@@ -77,25 +77,28 @@ def test_not_comparable_and_its_way_out(folder: Path, tmp_path: Path, capsys: py
 
 
 def test_usage_and_internal_errors(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert run_check(folder, "absent")[0] == 4
     assert "is neither a run directory" in capsys.readouterr().err
-    assert check_main.main(check_config("candidate=null")) == 4
+    assert exit_code("check", lambda: check.main(check_config("candidate=null"))) == 4
     assert "say what to compare" in capsys.readouterr().err
-    assert baseline.main(compose([], "baseline")) == 4
+    assert exit_code("baseline", lambda: baseline.main(compose([], "baseline"))) == 4
     assert "bench baseline run=results/<run> name=NAME" in capsys.readouterr().err
     assert run_check(folder, "same", "baseline=absent")[0] == 4
     assert "make one with `bench baseline" in capsys.readouterr().err
     config = compose([f"run={folder / 'absent'}", "name=c", f"baselines={folder / 'baselines'}"], "baseline")
-    assert baseline.main(config) == 4
+    assert exit_code("baseline", lambda: baseline.main(config)) == 4
 
     def broken(_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(check_main, "check", broken)
+    monkeypatch.setattr(check, "check", broken)
     assert run_check(folder, "same")[0] == 5
-    assert "RuntimeError: a bug" in capsys.readouterr().err
+    assert "a bug" in str(caplog.records[-1].exc_info)
 
 
 def test_github_summary_is_appended(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

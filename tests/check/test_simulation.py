@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from bench.check.main import ExitCode, check_evidence
+from bench.check.gate import ExitCode, check_evidence
 from bench.check.values import with_derived
 from bench.stats import Decision
 from tests.check.simulate import THRESHOLDS_PX, Change, World, check_config, evidence, rows

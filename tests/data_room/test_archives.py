@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.core.errors import DataError
 from bench.data.archives import disk_errors, unpack
-from bench.errors import DataError
 
 MEGABYTE = 1_000_000
 

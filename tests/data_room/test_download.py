@@ -22,10 +22,10 @@ from hydra.core.config_store import ConfigStore
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
+from bench.commands.fetch import FetchConfig, main, register
+from bench.core.errors import ConfigError, DataError
+from bench.core.resources import resource
 from bench.data.download import Lock, fetch, parse_lock, read_lock, verify
-from bench.data.fetch import FetchConfig, main, register
-from bench.errors import ConfigError, DataError
-from bench.resources import resource
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):

@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 import pytest
 
+from bench.core.errors import ConfigError, DataError
+from bench.core.resources import resource
+from bench.core.types import Size
 from bench.data import generated, load
 from bench.data.generated import Recipe, Settings, build
 from bench.data.images import read_image
 from bench.data.photos import PHOTOGRAPHS, photograph
-from bench.errors import ConfigError, DataError
-from bench.resources import resource
 from bench.schema import FolderConfig, PhotosConfig
-from bench.types import Size
 
 from .layouts import IDENTITY, picture
 

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from bench.core.errors import DataError
 from bench.data.images import EXTENSIONS, read_image
-from bench.errors import DataError
 
 
 def texture(height: int = 40, width: int = 60) -> np.ndarray:

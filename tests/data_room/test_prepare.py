@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.core.errors import DataError
+from bench.core.types import EvaluatedImage, ImageRef, Pair, Size
 from bench.data.prepare import plan, prepare_image, prepare_pair, resize, source_to_evaluated, to_grey
-from bench.errors import DataError
 from bench.geometry.transforms import transform_points
 from bench.schema import ImageConfig
-from bench.types import EvaluatedImage, ImageRef, Pair, Size
 
 SOURCE = Size(300, 410)
 CENTRES = np.array([[80.3, 70.6], [205.7, 90.2], [318.1, 75.4], [110.8, 210.9], [221.5, 200.0], [312.4, 222.3]])

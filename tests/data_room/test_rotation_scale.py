@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from bench.config import compose
+from bench.core.errors import ConfigError, DataError
+from bench.core.types import DataSet
 from bench.data import load
 from bench.data.images import read_image
-from bench.errors import ConfigError, DataError
 from bench.geometry.transforms import transform_points
 from bench.schema import RotationScaleConfig
-from bench.types import DataSet
 
 
 def _load(root: Path, **changes: object) -> DataSet:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.core.errors import ConfigError, DataError
+from bench.core.types import DataSet
 from bench.data import load
 from bench.data.hpatches import LARGE, SEQUENCES_EXPECTED
 from bench.data.sequences import natural_key, read_homography
-from bench.errors import ConfigError, DataError
 from bench.schema import DatasetConfig, HPatchesConfig, OxfordConfig
-from bench.types import DataSet
 
 from .layouts import write_hpatches, write_oxford
 

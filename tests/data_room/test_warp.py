@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.core.errors import DataError
+from bench.core.types import Size
 from bench.data.warp import draw_camera, limited, overlap, reference_view, relight, render
-from bench.errors import DataError
 from bench.geometry.transforms import corners, third_coordinates, transform_points, translation
-from bench.types import Size
 
 from .test_prepare import blobs, centroid
 

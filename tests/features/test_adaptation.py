@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bench.core.types import EvaluatedImage, Size
 from bench.features.adaptation import adapt, sample_view
 from bench.schema import HomographicAdaptationConfig
-from bench.types import EvaluatedImage, Size
-
-from .conftest import Make
+from tests.superpoint_method import Make
 
 SIZE = Size(96, 128)
 

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from bench.errors import ConfigError
-from bench.features.base import Context, create
+from bench.core.errors import ConfigError
+from bench.core.types import Context, EvaluatedImage, Features, Size
+from bench.features.base import create
 from bench.features.detectors import fast_response, harris_response, random_response, shi_tomasi_response
 from bench.schema import DetectorConfig, NmsConfig
-from bench.types import EvaluatedImage, Features, Size
 
 ALGORITHMS = ("harris", "shi_tomasi", "fast", "random")
 

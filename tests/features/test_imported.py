@@ -14,13 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import ConfigError, FeatureError
-from bench.features.base import Context
+from bench.core.errors import ConfigError, FeatureError
+from bench.core.types import Context, EvaluatedImage, ImageRef
 from bench.features.exchange import npz_bytes, write_hdf5
 from bench.features.imported import ImportedExtractor, create, map_to_evaluated
 from bench.geometry.transforms import scaling, transform_points, translation
 from bench.schema import ImportedConfig
-from bench.types import EvaluatedImage, ImageRef
 
 T = translation(-20, 0) @ translation(-0.5, -0.5) @ scaling(0.5, 0.5) @ translation(0.5, 0.5)
 

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import ConfigError, FeatureError, ModelError
+from bench.core.errors import ConfigError, FeatureError, ModelError
+from bench.core.types import Context, EvaluatedImage, Features, Size
 from bench.features import opencv
-from bench.features.base import Context, create
+from bench.features.base import create
 from bench.features.opencv import find_factory, one_per_pixel, root_sift, suppress_keypoints
 from bench.schema import CustomConfig, NmsConfig, OpenCVConfig
-from bench.types import EvaluatedImage, Features, Size
 
 ALGORITHMS = ("sift", "rootsift", "orb", "akaze", "brisk", "kaze")
 DESCRIPTORS = {

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.core.types import Size
 from bench.geometry.dlt import dlt_homography, normalisation, orient
 from bench.geometry.transforms import corner_error_px, transform_points, translation
-from bench.types import Size
 
 SIZE = Size(480, 640)
 CORNERS = np.array([[0, 0], [639, 0], [0, 479], [639, 479]], float)

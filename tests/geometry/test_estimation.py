@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.errors import ModelError
+from bench.core.errors import ModelError
+from bench.core.types import Outcome, Size
 from bench.geometry.estimation import collinear, estimate
 from bench.geometry.transforms import corner_error_px, corners, transform_points
 from bench.schema import ESTIMATORS, EstimatorConfig
-from bench.types import Outcome, Size
 
 SIZE = Size(480, 640)
 H_TRUE = np.array([[1.05, 0.08, -20], [-0.06, 0.97, 15], [8e-5, -5e-5, 1]])
@@ -235,10 +235,10 @@ def test_unequal_numbers_of_points() -> None:
 
 def test_refusals_lose_no_usable_homography(shared: Path) -> None:
     """On real matches, whatever is called degenerate would have had an infinite corner error or none below 50 px."""
+    from bench.core.types import Features
     from bench.geometry.estimation import _ESTIMATORS
-    from bench.geometry.matching import match
+    from bench.matching.nearest import match
     from bench.schema import MatcherConfig
-    from bench.types import Features
 
     def sift(path: Path) -> Features:
         grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)

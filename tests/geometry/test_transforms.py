@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.core.types import Size
 from bench.geometry.transforms import (
     corner_error_px,
     corners,
@@ -16,7 +17,6 @@ from bench.geometry.transforms import (
     translation,
     visible,
 )
-from bench.types import Size
 
 SIZE = Size(480, 640)
 seeds = st.integers(0, 2**32 - 1)

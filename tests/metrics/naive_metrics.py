@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from hypothesis import strategies as st
 
-from bench.types import Features, ImageRef, Pair, PreparedPair, Size
+from bench.core.types import Features, ImageRef, Pair, PreparedPair, Size
 
 Point = tuple[float, float]
 

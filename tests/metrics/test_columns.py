@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bench.core.types import Outcome
 from bench.metrics.columns import COLUMNS, column, threshold_name
-from bench.types import Outcome
 
 
 def test_thresholds_are_filled_in() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.core.types import Size
 from bench.geometry.transforms import scaling, translation
 from bench.metrics.homography import (
     accuracy,
@@ -20,7 +21,6 @@ from bench.metrics.homography import (
     corner_error,
     dlt_estimate,
 )
-from bench.types import Size
 from tests.metrics import naive_metrics as naive
 
 INF = math.inf

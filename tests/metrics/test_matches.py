@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.core.types import Features, PreparedPair
 from bench.geometry.transforms import scaling, translation
 from bench.metrics.matches import (
     correct,
@@ -19,7 +20,6 @@ from bench.metrics.matches import (
     reprojection_error_px,
 )
 from bench.metrics.mma import matching_accuracy
-from bench.types import Features, PreparedPair
 from tests.metrics import naive_metrics as naive
 
 

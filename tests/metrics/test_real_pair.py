@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from bench.config import compose
+from bench.core.types import Context, Features, Pair, PreparedPair
 from bench.data import load
 from bench.data.prepare import prepare_image, prepare_pair
-from bench.features.base import Context, create
-from bench.metrics.evaluate import evaluate_pair
+from bench.features.base import create
+from bench.run.pair import evaluate_pair
 from bench.schema import ProtocolConfig
-from bench.types import Features, Pair, PreparedPair
 
 
 def case(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.core.types import Features, PreparedPair, Size
 from bench.geometry.transforms import translation
 from bench.metrics.repeatability import (
     inside,
@@ -19,7 +20,6 @@ from bench.metrics.repeatability import (
     repeated_points,
     shared_region,
 )
-from bench.types import Features, PreparedPair, Size
 from tests.metrics import naive_metrics as naive
 
 SIZE = Size(480, 640)

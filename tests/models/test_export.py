@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.errors import ModelError
+from bench.core.errors import ModelError
+from bench.core.types import Size
 from bench.models.export import MAGICPOINT_OUTPUTS, SUPERPOINT_OUTPUTS, export_saved_model
 from bench.models.weights import BUILTIN_SUPERPOINT, load_weights, save_weights
 from bench.train.synthetic_shapes import render
-from bench.types import Size
 
 Outputs = dict[str, np.ndarray]
 

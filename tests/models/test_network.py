@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.core.types import Size
 from bench.models.network import BATCH_NORM_EPSILON, layer_specs
 from bench.models.weights import BUILTIN_SUPERPOINT, load_weights
 from bench.train.synthetic_shapes import render
-from bench.types import Size
 
 
 def reference_forward(weights: dict[str, np.ndarray], image: np.ndarray, part: str) -> np.ndarray:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import ModelError
-from bench.features.base import Context
+from bench.core.errors import ModelError
+from bench.core.types import Context
 from bench.models.cache import cached, run_python
 from bench.models.fingerprint import read_fingerprint
 from bench.models.store import saved_model

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.errors import ModelError
+from bench.core.errors import ModelError
 from bench.models.weights import (
     BUILTIN_MAGICPOINT,
     BUILTIN_SUPERPOINT,

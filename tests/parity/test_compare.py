@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.commands.parity import folder_of
 from bench.config import compose
-from bench.errors import ConfigError, ModelError, StoreError
+from bench.core.errors import ConfigError, ModelError, StoreError
+from bench.core.types import DataSet, ImageRef, Pair
 from bench.parity.compare import Comparison, _refuse, choose
 from bench.parity.config import ParityConfig
-from bench.parity.main import folder_of
-from bench.protocol import protocol_hash
-from bench.types import DataSet, ImageRef, Pair
+from bench.schema.identity import protocol_hash
 
 
 def dataset(sequences: int = 7, expected: int = 35) -> DataSet:

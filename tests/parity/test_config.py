@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.config import compose
-from bench.errors import ConfigError
+from bench.core.errors import ConfigError
 from bench.parity.compare import methods_of
 from bench.parity.config import ParityConfig
 

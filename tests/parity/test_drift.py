@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from bench.core.types import Features, Matches, Size
 from bench.geometry.transforms import translation
 from bench.parity.drift import (
     agreement,
@@ -23,7 +24,6 @@ from bench.parity.drift import (
     rank_correlation,
     tensor_drift,
 )
-from bench.types import Features, Matches, Size
 
 POINTS = arrays(np.int64, st.tuples(st.integers(0, 25), st.just(2)), elements=st.integers(0, 12), unique=False)
 

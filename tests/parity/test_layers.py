@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.errors import ConfigError, ModelError
-from bench.features.base import Context
+from bench.core.errors import ConfigError, ModelError
+from bench.core.types import Context
 from bench.parity.layers import Tapped, create, layers_of, shared_layers
 from bench.schema import SuperPointConfig
 

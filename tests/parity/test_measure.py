@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.core.types import Features, ImageRef, Pair, PreparedPair, Size
 from bench.geometry.transforms import translation
 from bench.parity.measure import image_drift, pair_row, solve_pair, tensor_rows
 from bench.schema import EstimatorConfig, ProtocolConfig
-from bench.types import Features, ImageRef, Pair, PreparedPair, Size
 
 SIZE = Size(240, 320)
 

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.commands.parity import describe
 from bench.config import compose
+from bench.core.types import DataSet, Features
 from bench.parity import measure
 from bench.parity.compare import Comparison, Illustration
-from bench.parity.main import describe
 from bench.parity.page import words, write_report
 from bench.parity.summary import Frames, frames
-from bench.types import DataSet, Features
 
 from .test_measure import features, prepared, protocol, scattered
 

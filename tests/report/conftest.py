@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench.summary import Summary
+from bench.summary.table import Summary
 from tests.report.simulation import simulated_manifest, simulated_pairs, simulated_summary, simulated_times
 
 

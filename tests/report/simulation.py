@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bench.schema import ProtocolConfig
-from bench.summary import Summary, summarise_rows
+from bench.summary.table import Summary, summarise_rows
 
 METHODS = {  # spread of the log corner error, its centre in px, failure rate, ms per image
     "superpoint_tf": (0.9, 1.2, 0.02, 590.0),

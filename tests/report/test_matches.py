@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.core.types import Features, Matches, Size
 from bench.report.matches import (
     CORRECT_RGB,
     ESTIMATED_RGB,
@@ -14,7 +15,6 @@ from bench.report.matches import (
     draw_all,
     draw_matches,
 )
-from bench.types import Features, Matches, Size
 
 
 def features(xy: list[tuple[float, float]], size: Size) -> Features:

@@ -11,7 +11,7 @@ from bench.metrics.columns import column
 from bench.report import tables
 from bench.report.columns import DASH
 from bench.report.lookup import Lookup
-from bench.summary import Summary
+from bench.summary.table import Summary
 from tests.report.conftest import SimulatedRun
 from tests.report.simulation import simulated_manifest, simulated_summary, simulated_times
 

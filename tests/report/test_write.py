@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.errors import StoreError
+from bench.core.errors import StoreError
 from bench.report.matches import MatchDrawing
 from bench.report.write import write_report
 from tests.report.conftest import SimulatedRun

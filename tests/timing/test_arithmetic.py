@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import bench
+from bench.core.types import Size
 from bench.timing.arithmetic import matmul_peak_gflops, superpoint_gmac
-from bench.types import Size
 
 
 def test_a_vga_image_takes_26_gmac() -> None:

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from bench.errors import ConfigError, DataError
+from bench.core.errors import ConfigError, DataError
+from bench.core.types import Size
 from bench.models.weights import BUILTIN_MAGICPOINT
 from bench.train.adapt import (
     adapt_folder,
@@ -26,7 +27,6 @@ from bench.train.adapt import (
 from bench.train.config import AdaptConfig
 from bench.train.synthetic_shapes import render
 from bench.train.warps import WarpConfig
-from bench.types import Size
 
 MILD = WarpConfig(rotation_deg=20, scale_min=0.9, scale_max=1.2, perspective=0.05, shear=0.05, translation=0.05)
 CONFIG = AdaptConfig(detector="shi_tomasi", warps=10, min_views=3, warp=MILD, threshold=0.05)

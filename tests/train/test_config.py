@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.commands.train import main
 from bench.config import compose
-from bench.errors import ConfigError
-from bench.resources import resource
+from bench.core.errors import ConfigError
+from bench.core.resources import resource
 from bench.train.config import TrainConfig
-from bench.train.main import main
 
 
 def train_config(*overrides: str) -> TrainConfig:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import DataError
+from bench.core.errors import DataError
+from bench.core.types import Size
 from bench.train.config import DetectorTargetConfig, PhaseConfig, SuperPointConfig, SyntheticShapesConfig
 from bench.train.data import (
     Photograph,
@@ -24,7 +25,6 @@ from bench.train.data import (
 from bench.train.photometric import PhotometricConfig
 from bench.train.synthetic_shapes import SHAPES, render
 from bench.train.warps import WarpConfig, warp_points
-from bench.types import Size
 
 CALM = PhotometricConfig(shading=0, blur=0, motion_blur=0, noise=0, strength=0)
 

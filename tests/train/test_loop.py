@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.errors import ConfigError, ModelError
+from bench.core.errors import ConfigError, ModelError
 from bench.models.weights import load_weights
 from bench.train.config import OptimizerConfig, SyntheticShapesConfig
 from bench.train.data import Batch, magicpoint_batch

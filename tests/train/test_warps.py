@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bench.core.types import Size
 from bench.train.photometric import PhotometricConfig, augment
 from bench.train.warps import WarpConfig, random_homography, warp_image, warp_points
-from bench.types import Size
 
 RIGID = WarpConfig(rotation_deg=0, scale_min=1, scale_max=1, perspective=0, shear=0, translation=0)
 CENTRE = np.array([79.5, 59.5])

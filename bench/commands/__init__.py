@@ -1,0 +1,1 @@
+"""One file a command: its configuration, its main, its sentences."""

@@ -1,0 +1,23 @@
+"""`bench check candidate=results/<run> baseline=NAME`: pass, regression, inconclusive or not comparable."""
+
+from __future__ import annotations
+
+from hydra.core.config_store import ConfigStore
+
+from bench.check import console, report
+from bench.check.config import CheckConfig
+from bench.check.gate import check
+
+
+def register(store: ConfigStore) -> None:
+    """Put the schema of ``conf/check.yaml`` into Hydra's ConfigStore."""
+    store.store(name="check_schema", node=CheckConfig)
+
+
+def main(config: CheckConfig) -> int:
+    """Run the check, write and print its report, and return the exit code."""
+    result = check(config)
+    folder = report.write(result)
+    console.print_report(result)
+    print(f"report: {folder}")
+    return result.code

@@ -1,0 +1,279 @@
+"""`bench convert`: write OpenVINO models of a SavedModel for one input shape and check them against TensorFlow."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.core.config_store import ConfigStore
+from numpy.typing import NDArray
+from omegaconf import MISSING
+
+from bench.core.errors import ModelError
+from bench.schema import ModelConfig, at_least, one_of
+
+log = logging.getLogger(__name__)
+
+WEIGHTS = ("f32", "f16", "int8")
+Outputs = Mapping[str, NDArray[Any]]
+
+
+@dataclass
+class ConvertConfig:
+    """`bench convert`: one OpenVINO model for each entry of `weights`."""
+
+    model: ModelConfig = MISSING
+    height: int = 480
+    width: int = 640
+    batch: int = 1
+    channels: int = 1
+    """Only 1 is possible; the key exists so that 3 is answered with the reason."""
+    weights: list[str] = field(default_factory=lambda: ["f32", "f16"])
+    """f32 | f16 (compressed) | int8 (NNCF; needs the extra int8)."""
+    graph: str = "sparse"
+    """sparse (prob and descriptors_raw) | full (all outputs, as `ovc` leaves it)."""
+    accuracy_control: bool = False
+    """int8 only."""
+    max_drop: float = 0.01
+    output: str = "openvino_models"
+    """Folder; one sub-folder for each entry of `weights`, with model.xml and model.bin."""
+    threads: int = 0
+    seed: int = 0
+    data_root: str = "datasets"
+    cache: str = MISSING
+
+    def __post_init__(self) -> None:
+        for weights in self.weights:
+            one_of("weights", weights, WEIGHTS)
+        one_of("graph", self.graph, ("sparse", "full"))
+        for key in ("height", "width", "batch", "channels"):
+            at_least(key, getattr(self, key), 1)
+        at_least("threads", self.threads, 0)
+
+
+def register(store: ConfigStore) -> None:
+    """Put the schema of ``conf/convert.yaml`` into Hydra's ConfigStore."""
+    store.store(name="convert_schema", node=ConvertConfig)
+
+
+@dataclass(frozen=True)
+class Converted:
+    """One written model and how it compares with TensorFlow on a photograph.
+
+    Attributes
+    ----------
+    size_mb : float
+        ``model.xml`` and ``model.bin``, in 10^6 bytes.
+    compile_ms, compile_cached_ms : float
+        Without OpenVINO's model cache, and from it.
+    infer_ms : float
+        Median of five.
+    max_difference : dict
+        Largest absolute difference of each floating-point output.
+    keypoints, common_keypoints : int
+        Keypoints of TensorFlow, and how many of them this model finds at the same pixel.
+    min_cosine : float or None
+        Of the descriptors of the common keypoints.
+    """
+
+    weights: str
+    path: str
+    size_mb: float
+    precision: str
+    compile_ms: float
+    compile_cached_ms: float
+    infer_ms: float
+    max_difference: dict[str, float]
+    keypoints: int
+    common_keypoints: int
+    min_cosine: float | None
+
+
+def main(config: ConvertConfig) -> int:
+    """Write the models, print the table; returns the exit status 0.
+
+    Raises
+    ------
+    ModelError
+        If the shape does not fit the network, NNCF is missing, or a conversion fails.
+    """
+    rows, facts = convert(config)
+    print(table(rows))
+    report = Path(config.output) / "convert.json"
+    report.write_text(json.dumps(facts | {"models": [asdict(row) for row in rows]}, indent=1) + "\n", encoding="utf-8")
+    print(f"models and {report.name}: {report.parent}")
+    return 0
+
+
+def convert(config: ConvertConfig) -> tuple[list[Converted], dict[str, object]]:
+    """Write and compare; see :func:`main`. Returns the rows and the facts for ``convert.json``."""
+    from bench.core.types import Context, Size
+    from bench.models.convert import Recipe, input_shape, require_nncf
+    from bench.models.fingerprint import read_fingerprint
+    from bench.models.store import saved_model
+    from bench.timing.host import resolve_threads
+
+    if "int8" in config.weights:
+        require_nncf()
+    threads = resolve_threads(config.threads)
+    context = Context(threads, Path(config.cache), Path(config.data_root), config.seed)
+    directory = saved_model(config.model, context)
+    fingerprint = read_fingerprint(directory, config.model.input_scale)
+    shape = input_shape(Size(config.height, config.width), fingerprint, config.batch, config.channels)
+    outputs = fingerprint.outputs(config.graph)
+    image = _photograph(shape, fingerprint.input_scale)
+    log.info("TensorFlow: reference outputs for [%s]", ",".join(map(str, shape)))
+    reference = _tensorflow_outputs(directory, fingerprint.input_tensor, fingerprint.output_tensors, outputs, image)
+    rows = []
+    for weights in config.weights:
+        log.info("OpenVINO: %s", weights)
+        recipe = Recipe(
+            str(directory), fingerprint.key, outputs, weights, fingerprint.input_scale,
+            config.accuracy_control, config.max_drop, config.seed,
+        )  # fmt: skip
+        path = _write(recipe, Path(config.output) / weights, shape)
+        rows.append(_compare(path, weights, image, reference, threads))
+    return rows, {"shape": shape, "graph": config.graph, "fingerprint": fingerprint.as_dict()}
+
+
+def table(rows: list[Converted]) -> str:
+    """The rows as aligned text."""
+    keys = list(rows[0].max_difference) if rows else []
+    head = ["weights", "MB", "compute", "compile ms", "cached ms", "infer ms"]
+    lines = [[*head, *(f"max|d {key}|" for key in keys), "keypoints", "min cosine"]]
+    for row in rows:
+        lines.append([
+            row.weights,
+            f"{row.size_mb:.2f}",
+            row.precision,
+            f"{row.compile_ms:.0f}",
+            f"{row.compile_cached_ms:.0f}",
+            f"{row.infer_ms:.1f}",
+            *(f"{row.max_difference[key]:.1e}" for key in keys),
+            f"{row.common_keypoints}/{row.keypoints}",
+            "" if row.min_cosine is None else f"{row.min_cosine:.6f}",
+        ])  # fmt: skip
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+
+
+def _photograph(shape: list[int], scale: float) -> NDArray[np.float32]:
+    """A photograph of scikit-image stretched to [N, H, W, 1]."""
+    import cv2
+
+    from bench.data.photos import photograph
+    from bench.decoding.select import to_float32
+
+    grey = cv2.resize(photograph("camera.png"), (shape[2], shape[1]), interpolation=cv2.INTER_AREA)
+    image = to_float32(np.asarray(grey, dtype=np.uint8), scale)[None, :, :, None]
+    return np.repeat(image, shape[0], axis=0)
+
+
+def _tensorflow_outputs(
+    directory: Path, input_tensor: str, names: Mapping[str, str], outputs: tuple[str, ...], image: NDArray[np.float32]
+) -> Outputs:
+    from bench.models.cache import run_python
+
+    with tempfile.TemporaryDirectory() as scratch:
+        np.save(Path(scratch) / "image.npy", image)
+        request = {"directory": str(directory), "input": input_tensor, "outputs": {key: names[key] for key in outputs}}
+        run_python("bench.commands.convert:write_tensorflow_outputs", json.dumps(request), scratch)
+        with np.load(Path(scratch) / "outputs.npz", allow_pickle=False) as found:
+            return {key: found[key] for key in found.files}
+
+
+def write_tensorflow_outputs(request: str, scratch: str) -> None:
+    """Entry point of the TensorFlow process: ``image.npy`` in, ``outputs.npz`` out."""
+    import tensorflow as tf
+
+    wanted = json.loads(request)
+    loaded = tf.saved_model.load(wanted["directory"])
+    run = loaded.signatures["serving_default"].prune(wanted["input"], wanted["outputs"])
+    found = run(tf.constant(np.load(Path(scratch) / "image.npy", allow_pickle=False)))
+    np.savez(Path(scratch) / "outputs.npz", **{key: tensor.numpy() for key, tensor in found.items()})
+
+
+def _write(recipe: Any, folder: Path, shape: list[int]) -> Path:
+    """Write ``model.xml`` and ``model.bin``; a folder never holds one half of a model."""
+    from bench.models.convert import write_ir
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
+            write_ir(recipe, Path(scratch), shape)
+            (folder / "model.xml").unlink(missing_ok=True)
+            for name in ("model.bin", "model.xml"):
+                (Path(scratch) / name).replace(folder / name)
+    except OSError as error:
+        raise ModelError(f"cannot write {folder}: {error}; free space or choose another output=FOLDER") from error
+    return folder / "model.xml"
+
+
+def _compare(path: Path, weights: str, image: NDArray[np.float32], reference: Outputs, threads: int) -> Converted:
+    import openvino
+
+    from bench.runtimes import precision
+
+    core = openvino.Core()
+    properties = {
+        "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads,
+    }  # fmt: skip
+
+    def compile_ms(extra: Mapping[str, str]) -> tuple[Any, float]:
+        start = time.perf_counter()
+        compiled = core.compile_model(str(path), "CPU", {**properties, **extra})
+        return compiled, 1e3 * (time.perf_counter() - start)
+
+    compiled, cold_ms = compile_ms({})
+    with tempfile.TemporaryDirectory() as folder:
+        compile_ms({"CACHE_DIR": folder})
+        _, cached_ms = compile_ms({"CACHE_DIR": folder})
+    times = []
+    for _ in range(6):
+        start = time.perf_counter()
+        results = compiled(image)
+        times.append(1e3 * (time.perf_counter() - start))
+    found = {key: results[key] for key in reference}
+    keypoints, common, cosine = _keypoint_parity(reference, found)
+    return Converted(
+        weights=weights,
+        path=str(path),
+        size_mb=sum(path.with_suffix(suffix).stat().st_size for suffix in (".xml", ".bin")) / 1e6,
+        precision=str(precision.describe(weights, "f32", "f32", precision.layers(compiled))["label"]),
+        compile_ms=cold_ms,
+        compile_cached_ms=cached_ms,
+        infer_ms=float(np.median(times[1:])),
+        max_difference={
+            key: float(np.abs(found[key] - value).max()) for key, value in reference.items() if value.dtype.kind == "f"
+        },
+        keypoints=keypoints,
+        common_keypoints=common,
+        min_cosine=cosine,
+    )
+
+
+def _keypoint_parity(reference: Outputs, found: Outputs) -> tuple[int, int, float | None]:
+    """Keypoints of the reference, how many the other has at the same pixel, smallest cosine of their descriptors."""
+    from bench.core.types import Size
+    from bench.decoding.superpoint import Decoding, decode
+    from bench.schema import NmsConfig
+
+    decoding = Decoding(NmsConfig("box", 8, 0.1), min_probability=0.001, border_px=0, max_keypoints=1000)
+    size = Size(*reference["prob"].shape[1:])
+    a, b = (
+        decode(each["prob"][0], each["descriptors_raw"][0] if "descriptors_raw" in each else None, decoding, size)
+        for each in (reference, found)
+    )
+    rows = {tuple(point): row for row, point in enumerate(b.keypoints.tolist())}
+    pairs = [(row, rows[tuple(point)]) for row, point in enumerate(a.keypoints.tolist()) if tuple(point) in rows]
+    if not pairs or a.descriptors is None or b.descriptors is None:
+        return len(a), len(pairs), None
+    left, right = np.array(pairs).T
+    return len(a), len(pairs), float(np.einsum("nd,nd->n", a.descriptors[left], b.descriptors[right]).min())

@@ -1,0 +1,167 @@
+"""`bench export run_dir=results/<run>`: write the features of a run in the layouts other tools read.
+
+The files can be read back with ``method=imported`` (npz) or ``method=imported_hdf5``, with the same ``frame``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from hydra.core.config_store import ConfigStore
+from numpy.typing import NDArray
+from omegaconf import MISSING
+
+from bench.core.errors import ConfigError, StoreError
+from bench.core.types import Features, Transform
+from bench.features.exchange import Descriptors, npz_bytes, write_hdf5
+from bench.schema import (
+    DatasetConfig,
+    FolderConfig,
+    HPatchesConfig,
+    ImageConfig,
+    OxfordConfig,
+    PhotosConfig,
+    RotationScaleConfig,
+    one_of,
+)
+
+log = logging.getLogger(__name__)
+
+_DATASETS = {
+    config.kind: config for config in (PhotosConfig, HPatchesConfig, OxfordConfig, RotationScaleConfig, FolderConfig)
+}
+
+Write = Callable[[str, NDArray[Any], NDArray[np.float32], Descriptors | None], None]
+
+
+@dataclass
+class ExportConfig:
+    """`bench export`: features of a run as npz files or one HDF5 file a method."""
+
+    run_dir: str = MISSING
+    """Directory of a finished run that kept its features."""
+    only: list[str] | None = None
+    """Methods to export; null: all of the run."""
+    format: str = "npz"
+    """npz (``<output>/<sequence>/<image>.<method>``, D2-Net's convention) | hdf5 (``<output>/<method>.h5``, hloc's)."""
+    frame: str = "source"
+    """source (keypoints in pixels of the image file, float64) | evaluated (as the run saw them, float32)."""
+    output: str | None = None
+    """Folder of the files; null: ``<run_dir>/export``."""
+
+    def __post_init__(self) -> None:
+        if self.run_dir == MISSING:
+            raise ConfigError("run_dir is missing; say which run: bench export run_dir=results/<run>")
+        one_of("format", self.format, ("npz", "hdf5"))
+        one_of("frame", self.frame, ("source", "evaluated"))
+
+
+def register(store: ConfigStore) -> None:
+    """Put the schema of ``conf/export.yaml`` into Hydra's ConfigStore."""
+    store.store(name="export_schema", node=ExportConfig)
+
+
+def source_keypoints(features: Features, T_source_to_evaluated: Transform) -> NDArray[np.float64]:
+    """Keypoints in pixels of the image file, (N, 2) float64."""
+    from bench.geometry.transforms import transform_points
+
+    return transform_points(np.linalg.inv(T_source_to_evaluated), features.keypoints)
+
+
+def main(config: ExportConfig) -> int:
+    """Export and say how many images of how many methods; returns the exit status 0.
+
+    Raises
+    ------
+    ConfigError
+        If a method is not part of the run.
+    StoreError
+        If the run is not finished, has no features, or the output cannot be written.
+    """
+    from bench.core.files import read_json
+    from bench.data import load
+    from bench.run.extraction import items_of, prepare_item
+    from bench.run.store import RunStore
+
+    directory = Path(config.run_dir)
+    manifest = read_json(directory / "manifest.json")
+    if manifest.get("status") != "complete":
+        raise StoreError(f"{directory} holds a run that is not finished; continue it with run_dir={directory}")
+    methods = list(manifest["methods"]) if config.only is None else config.only
+    for method in methods:
+        one_of("only", method, list(manifest["methods"]))
+    recorded = manifest["config"]
+    image_config = ImageConfig(**manifest["protocol"]["config"]["image"])
+    dataset = load(_dataset_config(recorded["dataset"]), Path(recorded["data_root"]))
+    if dataset.digest != manifest["dataset"]["digest"]:
+        raise StoreError(f"the data set {dataset.name} has changed since {directory} was made; restore it to export")
+    store, output = RunStore(directory), Path(config.output) if config.output else directory / "export"
+    items = items_of(dataset, image_config)
+    transforms = {}
+    if config.frame == "source":
+        transforms = {item.key: prepare_item(item, image_config).T_source_to_evaluated for item in items}
+    for method in methods:
+        written = 0
+        with _writer(config.format, output, method) as write:
+            for item in items:
+                if not store.has_extraction(method, item.key):
+                    raise StoreError(f"{directory} has no features of {method}; repeat the run with keep_features=true")
+                features = store.read_extraction(method, item.key).features
+                if features is None:
+                    log.warning("%s: the extraction from %s failed; nothing is written for it", method, item.key)
+                    continue
+                xy: NDArray[Any] = features.keypoints
+                if config.frame == "source":
+                    xy = source_keypoints(features, transforms[item.key])
+                name = str(PurePosixPath(item.key).parent / item.image.path.name)
+                write(name, xy, features.scores, features.descriptors)
+                written += 1
+        print(f"{method}: {written} of {len(items)} images, keypoints in the {config.frame} frame, in {output}")
+    return 0
+
+
+def _dataset_config(recorded: dict[str, Any]) -> DatasetConfig:
+    """The data set's configuration as the manifest holds it."""
+    try:
+        return _DATASETS[recorded["kind"]](**recorded)
+    except (KeyError, TypeError) as error:
+        raise StoreError(f"the manifest's data set {recorded} is not of this version of bench ({error})") from error
+
+
+@contextlib.contextmanager
+def _writer(kind: str, output: Path, method: str) -> Iterator[Write]:
+    """A function that writes one image; an HDF5 file appears whole or not at all."""
+    from bench.core.files import write_atomic
+
+    def write_npz(name: str, xy: NDArray[Any], scores: NDArray[np.float32], descriptors: Descriptors | None) -> None:
+        write_atomic(output / f"{name}.{method}", npz_bytes(xy, scores, descriptors))
+
+    if kind == "npz":
+        yield write_npz
+        return
+    import h5py
+
+    temporary: str | None = None
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=output, prefix=f".{method}.")
+        os.close(handle)
+        with h5py.File(temporary, "w") as file:
+            yield lambda *arguments: write_hdf5(file, *arguments)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(output / f"{method}.h5")
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {output}/{method}.h5: {error}; choose another folder with output=DIR"
+        ) from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)

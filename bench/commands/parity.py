@@ -1,0 +1,143 @@
+"""`bench parity`: what the other precisions of SuperPoint change."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+from bench.core.errors import ConfigError, StoreError
+from bench.core.files import read_json
+from bench.core.types import Context, DataSet
+from bench.parity.compare import Comparison, choose, compare, methods_of
+from bench.parity.config import ParityConfig
+from bench.parity.page import words, write_report
+from bench.parity.summary import Frames, frames
+from bench.parity.tables import main_table
+from bench.schema.identity import protocol_hash
+from bench.timing import host
+
+log = logging.getLogger(__name__)
+FOLDER = "parity"
+"""Name of the folder inside a run's directory."""
+
+
+def register(store: ConfigStore) -> None:
+    """Put the schema of ``conf/parity.yaml`` into Hydra's ConfigStore."""
+    store.store(name="parity_schema", node=ParityConfig)
+
+
+def folder_of(config: ParityConfig, dataset: DataSet) -> Path:
+    """Directory of the report: a new one, or the folder ``parity`` of a run of the same protocol and data set.
+
+    Raises
+    ------
+    StoreError
+        If ``run_dir`` holds no finished run.
+    ConfigError
+        If that run used another protocol or data set.
+    """
+    if config.run_dir is None:
+        stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        path = Path(config.results) / f"parity_{stamp}"
+        number = 1
+        while path.exists():
+            number += 1
+            path = Path(config.results) / f"parity_{stamp}_{number}"
+        return path
+    directory = Path(config.run_dir)
+    manifest = read_json(directory / "manifest.json")
+    if manifest.get("status") != "complete":
+        raise StoreError(f"{directory} holds a run that is not finished; continue it with bench run_dir={directory}")
+    ran = (manifest["protocol"]["name"], manifest["protocol"]["hash"], manifest["dataset"]["name"])
+    asked = (config.protocol.name, protocol_hash(config.protocol), dataset.name)
+    if ran != asked:
+        raise ConfigError(
+            f"run_dir={directory} is a run of protocol {ran[0]} ({ran[1][:12]}) on {ran[2]}, this command asks for "
+            f"{asked[0]} ({asked[1][:12]}) on {asked[2]}; repeat it with the same protocol and dataset"
+        )
+    return directory / FOLDER
+
+
+def describe(config: ParityConfig, dataset: DataSet, threads: int) -> dict[str, Any]:
+    """Conditions of the report, with the keys of a run's manifest."""
+    return {
+        "schema_version": 1,
+        "kind": "parity",
+        "title": f"Drift from {config.reference}",
+        "reference": config.reference,
+        "command": ["parity", *sys.argv[1:]],
+        "started": _now(),
+        "config": asdict(config),
+        "protocol": {
+            "name": config.protocol.name,
+            "version": config.protocol.version,
+            "hash": protocol_hash(config.protocol),
+            "config": asdict(config.protocol),
+        },
+        "dataset": {"name": dataset.name, "digest": dataset.digest, "note": dataset.note},
+        "seeds": {"run": config.seed, "dataset": getattr(config.dataset, "seed", None)},
+        "repeats": max(config.repeats, config.protocol.estimator.repeats),
+        "threads": threads,
+        "host": host.fingerprint(),
+        "versions": host.versions(),
+        "git": host.git_commit(Path(__file__).parent),
+    }
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def main(config: ParityConfig) -> int:
+    """Compare, write the report, print the table, say where the page is."""
+    from bench.data import load
+
+    dataset = load(config.dataset, Path(config.data_root))
+    folder = folder_of(config, dataset)
+    dataset = choose(dataset, config.max_sequences, config.max_pairs)
+    log.info("%s: %s", dataset.name, dataset.note)
+    context = Context(host.resolve_threads(config.threads), Path(config.cache), Path(config.data_root), config.seed)
+    manifest = describe(config, dataset, context.threads)
+    comparison = compare(config, dataset, context, folder / "logs")
+    methods = methods_of(config)
+    manifest["methods"] = {
+        name: {"label": methods[name].label or name, "config": asdict(methods[name]), "info": asdict(info)}
+        for name, info in comparison.infos.items()
+    }
+    manifest["finished"] = _now()
+    thresholds = config.protocol.homography.thresholds_px
+    made = frames(comparison, thresholds)
+    related = [("report of the run", "../report.html")] if config.run_dir is not None else []
+    page = write_report(folder, manifest, comparison, made, thresholds, related)
+    _print(made, comparison, manifest, thresholds)
+    print(f"page: {page.resolve()}")
+    return 0
+
+
+def _print(made: Frames, comparison: Comparison, manifest: dict[str, Any], thresholds_px: list[float]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    table = main_table(made, manifest, thresholds_px)
+    wanted = ["method", "lost_0px", "gained_0px", "turn_max", "jaccard", "shift", "floor"]
+    flips = [head.key for head in table.heads if head.key.startswith("flip_")]
+    shown = table.select(wanted + (flips if console.width >= 140 else []))
+    rich = Table(box=box.SIMPLE_HEAD, title=table.title, title_justify="left", pad_edge=False, padding=(0, 1))
+    for head in shown.heads:
+        rich.add_column(head.text, justify="right" if head.numeric else "left", no_wrap=not head.numeric)
+    for section in shown.sections:
+        for row in section.rows:
+            rich.add_row(*(f"{cell.text} {cell.interval}".strip() for cell in row))
+    console.print(rich)
+    for heading, said in words(made, comparison, manifest):
+        console.print(heading, style="bold", markup=False)
+        for sentence in said:
+            console.print(f"  {sentence}", markup=False, soft_wrap=True)

@@ -1,0 +1,36 @@
+"""`bench report run_dir=results/<run>`: write tables, plots and the page of a finished run again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from bench.core.errors import ConfigError
+
+
+@dataclass
+class ReportConfig:
+    run_dir: str = MISSING
+    """Directory of a finished run."""
+
+    def __post_init__(self) -> None:
+        if self.run_dir == MISSING:
+            raise ConfigError("run_dir is missing; say which run: bench report run_dir=results/<run>")
+
+
+def register(store: ConfigStore) -> None:
+    store.store(name="report_schema", node=ReportConfig)
+
+
+def main(config: ReportConfig) -> int:
+    """Render the run and say where the page is."""
+    from bench.report.tables import print_tables
+    from bench.run.benchmark import render
+
+    finished = render(Path(config.run_dir))
+    print_tables(finished.summary, finished.manifest)
+    print(f"report: {finished.report.resolve()}")
+    return 0

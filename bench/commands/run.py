@@ -1,0 +1,22 @@
+"""`bench`: compare methods, print the table, say where the report is."""
+
+from __future__ import annotations
+
+import sys
+
+from bench.report.tables import print_tables
+from bench.run.benchmark import run
+from bench.schema import RunConfig
+
+
+def main(config: RunConfig) -> int:
+    """Run the benchmark; 1 if a worker died for good."""
+    finished = run(config, sys.argv[1:])
+    print_tables(finished.summary, finished.manifest)
+    died = finished.manifest["died"]
+    if died:
+        print(
+            f"the worker of {', '.join(died)} died; the pairs concerned count as failed, see {finished.path / 'logs'}"
+        )
+    print(f"report: {finished.report.resolve()}")
+    return 1 if died else 0

@@ -1,0 +1,288 @@
+"""`bench sweep`: latency over image sizes, threads and batches, methods interleaved, on real images.
+
+For each number of threads every method gets a fresh worker. Within it, image by image and in seeded random order, each
+method runs once per repeat and size, one at a time.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from bench.core.errors import BenchError, ConfigError, ModelError
+from bench.core.types import Context, EvaluatedImage, Size
+from bench.run.worker import Worker
+from bench.schema import ModelConfig, ProtocolConfig, SuperPointConfig, at_least
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class SweepConfig:
+    protocol: ProtocolConfig = MISSING
+    dataset: Any = MISSING
+    model: ModelConfig = MISSING
+    methods: dict[str, Any] = field(default_factory=dict)
+    sizes: list[str] = field(default_factory=lambda: ["240x320", "480x640", "720x1280", "1280x720"])
+    """HEIGHTxWIDTH."""
+    thread_counts: list[int] = field(default_factory=lambda: [0])
+    """Threads per method; 0: all usable cores, at most 8."""
+    threads: int = 0
+    """Replaced by each of `thread_counts`."""
+    batches: list[int] = field(default_factory=lambda: [1])
+    """Images per call of a network; above 1 only its inference is timed, per image."""
+    images: int = 4
+    repeats: int = 5
+    seed: int = 0
+    data_root: str = "datasets"
+    results: str = "results"
+    run_dir: str | None = None
+    cache: str = MISSING
+
+    def __post_init__(self) -> None:
+        for text in self.sizes:
+            try:
+                Size.parse(text)
+            except ValueError as error:
+                raise ConfigError(f"sizes: {error}") from None
+        for count in self.thread_counts:
+            at_least("thread_counts", count, 0)
+        for batch in self.batches:
+            at_least("batches", batch, 1)
+        at_least("images", self.images, 1)
+        at_least("repeats", self.repeats, 2)
+
+
+def register(store: ConfigStore) -> None:
+    store.store(name="sweep_schema", node=SweepConfig)
+
+
+def measure(config: SweepConfig, directory: Path) -> pd.DataFrame:
+    """Time every method at every size and number of threads.
+
+    Returns
+    -------
+    DataFrame
+        Rows method, height, width, threads, batch, item, repeat, order, stage, ms. A combination a method refuses (a
+        size that is not divisible by 8, say) has one row with stage ``refused`` and the reason in column ``note``.
+    """
+    from bench.core.progress import progress
+    from bench.data import load
+    from bench.data.prepare import prepare_image
+    from bench.run.extraction import items_of
+    from bench.timing.host import resolve_threads
+
+    dataset = load(config.dataset, Path(config.data_root))
+    rng = np.random.default_rng(config.seed)
+    items = items_of(dataset, replace(config.protocol.image, target_size="own"))
+    chosen = [items[i] for i in sorted(rng.choice(len(items), min(config.images, len(items)), replace=False))]
+    threads = list(dict.fromkeys(resolve_threads(count) for count in config.thread_counts))
+    sizes = [Size.parse(text) for text in config.sizes]
+    rows: list[dict[str, object]] = []
+    with progress("sweep", len(threads) * len(sizes) * len(chosen) * config.repeats) as step:
+        for count in threads:
+            context = Context(count, Path(config.cache), Path(config.data_root), config.seed)
+            workers = {
+                name: Worker(name, replace(method, threads=count), context, directory / "logs" / f"{name}.log")
+                for name, method in config.methods.items()
+            }
+            try:
+                for size in sizes:
+                    image_config = replace(
+                        config.protocol.image, policy="fixed", height=size.height, width=size.width, multiple_of=1
+                    )
+                    images = [prepare_image(item.image, image_config) for item in chosen]
+                    common = {"threads": count, "height": size.height, "width": size.width, "batch": 1}
+                    ready = {}
+                    for name, worker in workers.items():
+                        try:
+                            worker.warm_up(size)
+                            worker.extract(images[0])
+                            ready[name] = worker
+                        except ModelError as error:
+                            log.warning("%s", error)
+                            rows.append({"method": name, **common, "stage": "refused", "note": str(error)})
+                    for repeat in range(config.repeats):
+                        for image in images:
+                            rows += _timed(ready, image, common, repeat, rng)
+                            step(f"{size}, {count} threads")
+                    networks = {n: w for n, w in ready.items() if isinstance(config.methods[n], SuperPointConfig)}
+                    for batch in [b for b in config.batches if b > 1]:
+                        rows += _timed_batches(networks, images, batch, common, config.repeats, rng)
+            finally:
+                for worker in workers.values():
+                    worker.close()
+    return pd.DataFrame(rows)
+
+
+def _timed(
+    workers: Mapping[str, Worker],
+    image: EvaluatedImage,
+    common: Mapping[str, object],
+    repeat: int,
+    rng: np.random.Generator,
+) -> list[dict[str, object]]:
+    rows = []
+    names = list(workers)
+    for order, index in enumerate(rng.permutation(len(names))):
+        name = names[index]
+        _, times = workers[name].extract(image)
+        stages = {"preprocess": times.preprocess_ms, "infer": times.infer_ms, "decode": times.decode_ms}
+        rows += [
+            {"method": name, **common, "item": image.key, "repeat": repeat, "order": order, "stage": stage, "ms": ms}
+            for stage, ms in stages.items()
+        ]
+    return rows
+
+
+def _timed_batches(
+    workers: Mapping[str, Worker],
+    images: Sequence[EvaluatedImage],
+    batch: int,
+    common: Mapping[str, object],
+    repeats: int,
+    rng: np.random.Generator,
+) -> list[dict[str, object]]:
+    """Inference per image of `batch` images at once; a method that refuses has one row saying why."""
+    rows: list[dict[str, object]] = []
+    stacked = [images[i % len(images)] for i in range(batch)]
+    ready = dict(workers)
+    names = list(ready)
+    for repeat in range(-1, repeats):  # the first is the warm-up
+        for order, index in enumerate(rng.permutation(len(names))):
+            name = names[index]
+            if name not in ready:
+                continue
+            row: dict[str, object] = {"method": name, **common, "batch": batch}
+            try:
+                ms = ready[name].call("infer_batch", stacked) / batch
+            except ModelError as error:
+                del ready[name]
+                rows.append(row | {"stage": "refused", "note": str(error)})
+                continue
+            if repeat >= 0:
+                rows.append(row | {"item": "", "repeat": repeat, "order": order, "stage": "infer", "ms": ms})
+    return rows
+
+
+def summarise(rows: pd.DataFrame, methods: Mapping[str, Any], peaks_gflops: Mapping[int, float]) -> pd.DataFrame:
+    """Median time per method, size and threads, with a 95 % bootstrap interval over extractions.
+
+    Returns
+    -------
+    DataFrame
+        Columns method, height, width, threads, batch, median_ms (above batch 1: inference only, per image), low, high,
+        p90_ms, infer_ms, decode_share, gmac, gflops, peak_gflops, share_of_peak. The last four only for networks:
+        ``gflops`` is twice the multiply-accumulates over the median inference time, ``peak_gflops`` the measured
+        matrix product on as many threads.
+    """
+    from bench.stats import bootstrap_quantile
+    from bench.timing.arithmetic import superpoint_gmac
+
+    table = []
+    timed = rows[rows["stage"] != "refused"]
+    keys = ["method", "height", "width", "threads", "batch"]
+    for (method, height, width, threads, batch), group in timed.groupby(keys, sort=True):
+        stages = group.pivot_table(index=["repeat", "item"], columns="stage", values="ms")
+        total = stages.sum(axis=1)
+        # Images and repeats alternate between methods, so each extraction is a block of its own.
+        interval = bootstrap_quantile(total.to_numpy(), np.arange(len(total)), 0.5)
+        infer_ms = float(stages["infer"].median())
+        row = {
+            "method": method, "height": int(height), "width": int(width), "threads": int(threads),
+            "batch": int(batch), "median_ms": interval.value, "low": interval.low, "high": interval.high,
+            "p90_ms": float(total.quantile(0.9)), "infer_ms": infer_ms,
+            "decode_share": float(stages["decode"].median()) / infer_ms if "decode" in stages else np.nan,
+        }  # fmt: skip
+        config = methods[str(method)]
+        if isinstance(config, SuperPointConfig):
+            gmac = superpoint_gmac(Size(int(height), int(width)), config.descriptors)
+            gflops = 2 * gmac / (infer_ms / 1e3)
+            peak = peaks_gflops[int(threads)]
+            row |= {"gmac": gmac, "gflops": gflops, "peak_gflops": peak, "share_of_peak": gflops / peak}
+        table.append(row)
+    return pd.DataFrame(table)
+
+
+def main(config: SweepConfig) -> int:
+    """Measure, write sweep.parquet, sweep.csv and plots, print the table."""
+    from bench.core.files import write_atomic, write_json, write_parquet
+    from bench.report.plots import latency
+    from bench.report.plots.style import to_bytes
+    from bench.timing import host
+    from bench.timing.arithmetic import matmul_peak_gflops
+
+    stamp = datetime.datetime.now().strftime("sweep_%Y-%m-%d_%H-%M-%S")
+    directory = Path(config.run_dir) if config.run_dir else Path(config.results) / stamp
+    before = host.load()
+    rows = measure(config, directory)
+    if not (rows["stage"] != "refused").any():
+        raise BenchError("no method could run at any size; the reasons are above")
+    counts = sorted({int(count) for count in rows["threads"]})
+    summary = summarise(rows, config.methods, {count: matmul_peak_gflops(count) for count in counts})
+    write_parquet(directory / "sweep.parquet", rows)
+    write_atomic(directory / "sweep.csv", summary.to_csv(index=False, float_format="%.6g").encode())
+    write_json(
+        directory / "manifest.json",
+        {"config": asdict(config), "host": host.fingerprint(), "versions": host.versions(), "load_before": before},
+    )
+    labels = {name: method.label or name for name, method in config.methods.items()}
+    most = summary["threads"].max()
+    single = summary[summary["batch"] == 1]
+    figures = {"latency_by_resolution": latency.by_resolution(single[single["threads"] == most], labels)}
+    if len(counts) > 1:
+        first = Size.parse(config.sizes[0])
+        one_size = single[(single["height"] == first.height) & (single["width"] == first.width)]
+        figures["latency_by_threads"] = latency.by_threads(one_size, labels)
+    for name, figure in figures.items():
+        for kind in ("png", "svg"):
+            write_atomic(directory / "plots" / f"{name}.{kind}", to_bytes(figure, kind))
+    _print(summary, labels)
+    print(f"sweep: {directory.resolve()}")
+    return 0
+
+
+def _print(summary: pd.DataFrame, labels: Mapping[str, str]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Latency per image: preprocess, infer and decode", title_justify="left", box=box.SIMPLE_HEAD)
+    for head in (
+        "method",
+        "size (HxW)",
+        "threads",
+        "batch",
+        "median ms",
+        "95 %",
+        "p90 ms",
+        "decode",
+        "GFLOP/s",
+        "of peak",
+    ):
+        table.add_column(head, no_wrap=True, justify="left" if head in ("method", "size (HxW)") else "right")
+    for row in summary.to_dict("records"):
+        network = np.isfinite(row.get("gflops", np.nan))
+        table.add_row(
+            labels[str(row["method"])],
+            str(Size(row["height"], row["width"])),
+            str(row["threads"]),
+            str(row["batch"]),
+            f"{row['median_ms']:.1f}",
+            f"{row['low']:.1f} to {row['high']:.1f}",
+            f"{row['p90_ms']:.1f}",
+            f"{row['decode_share']:.1%}" if np.isfinite(row["decode_share"]) else "-",
+            f"{row['gflops']:.0f}" if network else "-",
+            f"{row['share_of_peak']:.0%}" if network else "-",
+        )
+    console = Console()
+    console.print(table, width=max(console.width, 112))

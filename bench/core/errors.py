@@ -1,0 +1,41 @@
+"""Errors a user can act on. The message says what was wrong, where, and what to do next."""
+
+from __future__ import annotations
+
+
+class BenchError(Exception):
+    """Base of every error that the command line prints as one message without a traceback.
+
+    Attributes
+    ----------
+    exit_code : int
+        Of the command that ends with this error.
+    """
+
+    exit_code = 1
+
+
+class ConfigError(BenchError):
+    """A configuration value is unknown, of the wrong type, or impossible."""
+
+    exit_code = 4
+
+
+class DataError(BenchError):
+    """An image, a homography file, an archive or a data set is missing, corrupt or refused."""
+
+
+class ModelError(BenchError):
+    """A model, its weights, its conversion or a requested precision is missing or refused."""
+
+
+class FeatureError(BenchError):
+    """Keypoints, scores or descriptors break the contract of :class:`bench.core.types.Features`."""
+
+
+class StoreError(BenchError):
+    """A run directory cannot be read, written or continued."""
+
+
+class WorkerError(BenchError):
+    """A method's worker process failed or died."""

@@ -1,0 +1,1 @@
+"""From the maps of a network to features."""

@@ -1,0 +1,1 @@
+"""The one way through: pairs, features, matches, homographies, rows."""

@@ -1,0 +1,136 @@
+"""Estimator x threshold sweep on one set of matches; never part of the headline tables.
+
+Choosing the estimator or its threshold by the results on the test set (glue-factory's ``ransac_th = -1``) tunes on the
+test set. The sweep shows how much that choice is worth; its rows go to ``sweep.parquet``, its table to ``sweep.csv``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.core.types import Features, PreparedPair
+from bench.matching.nearest import match
+from bench.metrics.columns import threshold_name
+from bench.metrics.homography import as_errors, auc_terms
+from bench.run.pair import estimate_repeatedly, keep_shared, matcher_for
+from bench.schema import EstimatorConfig, EstimatorSweepConfig, ProtocolConfig
+from bench.stats import bootstrap_mean, bootstrap_quantile, order_noise
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WITHOUT_THRESHOLD = ("opencv_lmeds", "dlt")
+DETERMINISTIC = ("dlt",)
+"""Estimators that do not depend on the order of the matches: one repeat says all."""
+KEYS = ("method", "estimator", "threshold_px")
+
+
+def grid(sweep: EstimatorSweepConfig, base: EstimatorConfig) -> list[EstimatorConfig]:
+    """Estimator configurations of a sweep: every estimator at every threshold, once where it has none.
+
+    Iterations, confidence and repeats are those of `base`, the protocol's estimator.
+    """
+    cells = []
+    for name in dict.fromkeys(sweep.estimators):
+        thresholds = sweep.thresholds_px[:1] if name in WITHOUT_THRESHOLD else sweep.thresholds_px
+        repeats = 1 if name in DETERMINISTIC else base.repeats
+        cells += [replace(base, name=name, threshold_px=float(t), repeats=repeats) for t in thresholds]
+    return cells
+
+
+def sweep_pair(
+    prepared: PreparedPair,
+    f_ref: Features,
+    f_target: Features,
+    protocol: ProtocolConfig,
+    sweep: EstimatorSweepConfig,
+    seed: int,
+) -> list[dict[str, object]]:
+    """Estimate one pair's homography with every estimator and threshold, on the protocol's matches.
+
+    Parameters
+    ----------
+    prepared, f_ref, f_target, protocol, seed
+        As for :func:`bench.run.pair.evaluate_pair`.
+    sweep : EstimatorSweepConfig
+
+    Returns
+    -------
+    list of dict
+        One row per cell: pair, sequence, split, estimator, threshold_px (NaN where the estimator has none), outcome,
+        n_matches, n_inliers, corner_errors_px (one per repeat), estimate_ms. Empty for detectors.
+    """
+    if protocol.keypoints.gt_filter:
+        f_ref, f_target = keep_shared(prepared, f_ref, f_target, protocol.keypoints.max, protocol.shared_region)
+    if f_ref.descriptors is None or f_target.descriptors is None or protocol.matcher.kind == "none":
+        return []
+    matched = match(f_ref, f_target, matcher_for(protocol.matcher, f_ref, f_target))
+    xy_ref, xy_target = f_ref.keypoints[matched.indices[:, 0]], f_target.keypoints[matched.indices[:, 1]]
+    rows: list[dict[str, object]] = []
+    for cell in grid(sweep, protocol.estimator):
+        found = estimate_repeatedly(prepared, xy_ref, xy_target, -matched.distances, protocol, cell, seed)
+        rows.append(
+            {
+                "pair": prepared.pair.name,
+                "sequence": prepared.pair.sequence,
+                "split": prepared.pair.split,
+                "estimator": cell.name,
+                "threshold_px": math.nan if cell.name in WITHOUT_THRESHOLD else cell.threshold_px,
+                "outcome": str(found.outcome),
+                "n_matches": len(matched),
+                "n_inliers": found.n_inliers,
+                "corner_errors_px": found.errors_px,
+                "estimate_ms": found.first_ms,
+            }
+        )
+    return rows
+
+
+def summarise_sweep(rows: pd.DataFrame, protocol: ProtocolConfig, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Table of a sweep: a row per method, estimator, threshold and split.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows of :func:`sweep_pair` with a column ``method``.
+    protocol : ProtocolConfig
+        Its accuracy thresholds are used.
+    draws, seed : int
+        Of the cluster bootstrap over sequences.
+
+    Returns
+    -------
+    DataFrame
+        method, estimator, threshold_px, split, n_pairs, failures, then accuracy and AUC at each threshold, each
+        accuracy with ``_low``, ``_high`` (95 %) and its order noise, and estimate_ms (median). AUC is exact.
+    """
+    import pandas as pd
+
+    table: list[Mapping[str, Any]] = []
+    splits = ["all", *sorted(s for s in rows["split"].unique() if s not in ("-", "all"))] if len(rows) else []
+    for key, group in rows.groupby(list(KEYS), sort=False, dropna=False):
+        for split in splits:
+            part = (group if split == "all" else group[group["split"] == split]).sort_values("pair", kind="stable")
+            if len(part):
+                cells = dict(zip(KEYS, key, strict=True))
+                table.append({**cells, "split": split, **_cell(part, protocol, draws, seed)})
+    return pd.DataFrame(table)
+
+
+def _cell(part: pd.DataFrame, protocol: ProtocolConfig, draws: int, seed: int) -> dict[str, float]:
+    errors = as_errors(np.stack([np.asarray(e, dtype=np.float64) for e in part["corner_errors_px"]]))
+    labels = part["sequence"].to_numpy()
+    found: dict[str, float] = {"n_pairs": len(part), "failures": int((part["outcome"] != "ok").sum())}
+    for t in protocol.homography.thresholds_px:
+        interval = bootstrap_mean((errors <= t).mean(axis=1), labels, draws, seed)
+        name = threshold_name("accuracy", t)
+        found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+        found[threshold_name("order_noise", t)] = order_noise(errors <= t).half_width
+        found[threshold_name("auc", t)] = float(auc_terms(errors, t).mean())
+    found["estimate_ms"] = bootstrap_quantile(part["estimate_ms"], labels, 0.5, draws=1, seed=seed).value
+    return found

@@ -1,0 +1,155 @@
+"""Second half of a run: stored features into rows, one sequence at a time, in this process or in several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bench.core.files import write_parquet
+from bench.core.progress import progress
+from bench.core.types import DataSet, EvaluatedImage, Features, Outcome, Pair, Size
+from bench.data.prepare import prepare_pair
+from bench.run.extraction import Item, items_of, prepare_item
+from bench.run.store import Extraction, RunStore
+from bench.schema import EstimatorSweepConfig, ProtocolConfig
+
+_Rows = list[dict[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What a process needs to evaluate one sequence."""
+
+    pairs: tuple[Pair, ...]
+    items: Mapping[str, Item]
+    methods: Mapping[str, bool]
+    """Method name -> whether it has descriptors."""
+    protocol: ProtocolConfig
+    sweep: EstimatorSweepConfig
+    directory: Path
+    seed: int
+
+
+def evaluate_all(
+    dataset: DataSet,
+    methods: Mapping[str, bool],
+    protocol: ProtocolConfig,
+    sweep: EstimatorSweepConfig,
+    store: RunStore,
+    seed: int,
+    jobs: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Match, estimate and measure every pair with every method; finished sequences of an earlier try are kept.
+
+    Parameters
+    ----------
+    methods : mapping
+        Method name -> whether it has descriptors.
+    sweep : EstimatorSweepConfig
+        Further estimators on the same matches.
+    jobs : int
+        Processes; the rows do not depend on it, apart from times.
+
+    Returns
+    -------
+    pairs : DataFrame
+        Rows of pairs.parquet, ordered by the data set's pairs, then by `methods`.
+    sweep : DataFrame
+        Rows of sweep.parquet; empty without a sweep.
+    """
+    items = {item.key: item for item in items_of(dataset, protocol.image)}
+    sequences = list(dict.fromkeys(pair.sequence for pair in dataset.pairs))
+    tasks = {}
+    for number, sequence in enumerate(sequences):
+        path = store.part("rows", f"{number:05d}")
+        if not path.is_file():
+            pairs = tuple(pair for pair in dataset.pairs if pair.sequence == sequence)
+            needed = {image.key for pair in pairs for image in (pair.reference, pair.target)}
+            tasks[path] = _Task(
+                pairs, {key: items[key] for key in sorted(needed)}, methods, protocol, sweep, store.directory, seed
+            )
+    with progress("evaluate", len(sequences)) as step:
+        for _ in range(len(sequences) - len(tasks)):
+            step("")
+        for path, (rows, swept) in _run(tasks, jobs):
+            if swept:
+                write_parquet(store.part("sweep", path.stem), pd.DataFrame(swept))
+            # Last: a sequence with this part is finished.
+            write_parquet(path, pd.DataFrame(rows))
+            step(str(rows[0]["sequence"]))
+    return store.read_parts("rows"), store.read_parts("sweep")
+
+
+def _run(tasks: Mapping[Path, _Task], jobs: int) -> Iterator[tuple[Path, tuple[_Rows, _Rows]]]:
+    if jobs == 1 or len(tasks) <= 1:
+        for path, task in tasks.items():
+            yield path, _evaluate_sequence(task)
+        return
+    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(_evaluate_sequence, task): path for path, task in tasks.items()}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+
+def _evaluate_sequence(task: _Task) -> tuple[_Rows, _Rows]:
+    import cv2
+    from threadpoolctl import threadpool_limits
+
+    # One thread: sums in BLAS are then taken in the same order whatever `jobs` is.
+    cv2.setNumThreads(1)
+    store = RunStore(task.directory)
+    images = {key: prepare_item(item, task.protocol.image) for key, item in task.items.items()}
+    rows: _Rows = []
+    swept: _Rows = []
+    with threadpool_limits(1):
+        for pair in task.pairs:
+            found = {
+                name: [store.read_extraction(name, image.key) for image in (pair.reference, pair.target)]
+                for name in task.methods
+            }
+            _evaluate_pair(pair, images, found, task, rows, swept)
+    return rows, swept
+
+
+def _evaluate_pair(
+    pair: Pair,
+    images: Mapping[str, EvaluatedImage],
+    found: Mapping[str, Sequence[Extraction]],
+    task: _Task,
+    rows: _Rows,
+    swept: _Rows,
+) -> None:
+    from bench.run.estimators import sweep_pair
+    from bench.run.pair import evaluate_pair
+
+    image_ref, image_target = images[pair.reference.key], images[pair.target.key]
+    prepared = prepare_pair(pair, image_ref, image_target, task.protocol.image)
+    for name, has_descriptors in task.methods.items():
+        features = [extraction.features for extraction in found[name]]
+        failed = None in features
+        f_ref, f_target = (
+            _no_features(image.size, has_descriptors) if failed or kept is None else kept
+            for kept, image in zip(features, (image_ref, image_target), strict=True)
+        )
+        row = evaluate_pair(prepared, f_ref, f_target, task.protocol, task.seed)
+        if failed:
+            row["outcome"] = str(Outcome.EXTRACTION_FAILED)
+        rows.append({"method": name, **row})
+        if task.sweep.estimators:
+            cells = sweep_pair(prepared, f_ref, f_target, task.protocol, task.sweep, task.seed)
+            swept += [{"method": name, **cell} for cell in cells]
+
+
+def _no_features(size: Size, has_descriptors: bool) -> Features:
+    return Features(
+        np.empty((0, 2), np.float32),
+        np.empty(0, np.float32),
+        np.empty((0, 1), np.float32) if has_descriptors else None,
+        size,
+    )

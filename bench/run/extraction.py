@@ -1,0 +1,206 @@
+"""First half of a run: every image through every method, interleaved, one worker at a time.
+
+Images are taken in blocks. Within a block the methods run in seeded random order, so that a slow minute of the machine
+does not fall on one method alone. The outputs of the first pass are stored and evaluated; its times are the times of
+those very outputs. Later passes only add times.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from bench.core.errors import DataError, FeatureError, WorkerError
+from bench.core.files import write_parquet
+from bench.core.progress import progress
+from bench.core.types import DataSet, EvaluatedImage, Features, ImageRef, Size, StageTimes
+from bench.data.prepare import prepare_image
+from bench.run.store import Extraction, RunStore
+from bench.run.worker import Worker
+from bench.schema import ImageConfig, LatencyConfig
+from bench.timing.calibration import CalibrationKernel
+
+log = logging.getLogger(__name__)
+MAX_CRASHES = 3
+"""Images in a row on which a worker may die before its method is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An image to extract from, and the reference image its size follows (``target_size: reference``)."""
+
+    image: ImageRef
+    reference: ImageRef | None
+
+    @property
+    def key(self) -> str:
+        return self.image.key
+
+
+def items_of(dataset: DataSet, config: ImageConfig) -> list[Item]:
+    """List each image of the data set once, in the order of the pairs.
+
+    Raises
+    ------
+    DataError
+        If an image would need two sizes because two pairs give it different references.
+    """
+    found: dict[str, Item] = {}
+    for pair in dataset.pairs:
+        follows = pair.reference if config.target_size == "reference" else None
+        for item in (Item(pair.reference, None), Item(pair.target, follows)):
+            known = found.setdefault(item.key, item)
+            if known != item:
+                raise DataError(
+                    f"image {item.key} belongs to several references, so protocol.image.target_size=reference gives it "
+                    "several sizes; use a protocol with target_size=own"
+                )
+    return list(found.values())
+
+
+def prepare_item(item: Item, config: ImageConfig) -> EvaluatedImage:
+    """Read and resize an item's image."""
+    reference = prepare_image(item.reference, config) if item.reference is not None else None
+    return prepare_image(item.image, config, reference)
+
+
+@dataclass
+class _Runner:
+    """A worker, what it is warm for, and how often it died."""
+
+    worker: Worker
+    warm_extractions: int
+    warm: set[Size] = field(default_factory=set)
+    crashes: int = 0
+    """Images in a row on which it died."""
+    died: bool = False
+    failure: str | None = None
+
+    def extract(self, image: EvaluatedImage) -> tuple[Features, StageTimes]:
+        if image.size not in self.warm:
+            self.worker.warm_up(image.size)
+            for _ in range(self.warm_extractions):
+                self.worker.extract(image)
+            self.warm.add(image.size)
+        return self.worker.extract(image)
+
+    def attempt(self, image: EvaluatedImage) -> tuple[Features, StageTimes] | str:
+        """Extract; a dead worker is restarted once. Returns the reason where there is no result."""
+        if self.failure is not None:
+            return self.failure
+        for retry in (False, True):
+            try:
+                result = self.extract(image)
+            except FeatureError as error:
+                return str(error)
+            except WorkerError as error:
+                log.warning("%s", error)
+                self.died = True
+                self.warm.clear()
+                self.worker.close()
+                try:
+                    self.worker.start()
+                except WorkerError as restart_error:
+                    self.failure = str(restart_error)
+                    return self.failure
+                if retry:
+                    self.crashes += 1
+                    reason = str(error).splitlines()[0]
+                    if self.crashes >= MAX_CRASHES:
+                        self.failure = f"given up after {self.crashes} images in a row: {reason}"
+                    return reason
+            else:
+                self.crashes = 0
+                return result
+        raise AssertionError("unreachable")
+
+
+def extract_all(
+    workers: Mapping[str, Worker],
+    items: Sequence[Item],
+    image_config: ImageConfig,
+    config: LatencyConfig,
+    store: RunStore,
+    seed: int,
+) -> list[str]:
+    """Run the first pass and the timing passes; what the store already has is skipped.
+
+    Returns
+    -------
+    list of str
+        Methods whose worker died on some image.
+
+    Raises
+    ------
+    ModelError
+        If a method cannot run on an image of this size; nothing stored is lost.
+    StoreError
+        If results cannot be written.
+    """
+    runners = {name: _Runner(worker, config.warmup) for name, worker in workers.items()}
+    calibration = CalibrationKernel()
+    rng = np.random.default_rng((seed, 0))
+    timed = list(items)
+    if config.max_images is not None and config.max_images < len(timed):
+        timed = [timed[i] for i in sorted(rng.choice(len(timed), config.max_images, replace=False))]
+    passes = [list(items)] + [timed] * (config.repeats - 1)
+    total = sum(len(images) for images in passes) * len(workers)
+    with progress("extract", total) as step:
+        for number, images in enumerate(passes):
+            for block in range(0, len(images), config.block):
+                chunk = images[block : block + config.block]
+                part = store.part("times", f"{number:03d}-{block // config.block:06d}")
+                names = _order(list(workers), (seed, number, block))
+                if number == 0:
+                    pending = [(n, i) for n in names for i in chunk if not store.has_extraction(n, i.key)]
+                else:
+                    pending = [] if part.is_file() else [(n, i) for n in names for i in chunk]
+                for _ in range(len(chunk) * len(names) - len(pending)):
+                    step("")
+                if not pending:
+                    continue
+                evaluated = {item.key: prepare_item(item, image_config) for item in chunk}
+                rows = [] if part.is_file() else [_calibration_row(calibration, number, block // config.block)]
+                for order, (name, item) in enumerate(pending):
+                    result = runners[name].attempt(evaluated[item.key])
+                    position = (block // config.block, order)
+                    if number == 0:
+                        done = (
+                            Extraction(None, None, *position, failure=result)
+                            if isinstance(result, str)
+                            else Extraction(*result, *position)
+                        )
+                        store.write_extraction(name, item.key, done)
+                    elif not isinstance(result, str):
+                        rows += stage_rows(name, item.key, result[1], evaluated[item.key].size, number, *position)
+                    step(name)
+                if rows:
+                    write_parquet(part, pd.DataFrame(rows))
+    return [name for name, runner in runners.items() if runner.died]
+
+
+def stage_rows(
+    method: str, key: str, times: StageTimes, size: Size, repeat: int, block: int, order: int
+) -> list[dict[str, object]]:
+    """Rows of times.parquet for one extraction."""
+    common = {
+        "method": method, "item": key, "repeat": repeat, "block": block, "order": order,
+        "height": size.height, "width": size.width,
+    }  # fmt: skip
+    stages = {"preprocess": times.preprocess_ms, "infer": times.infer_ms, "decode": times.decode_ms}
+    return [{**common, "stage": stage, "ms": ms} for stage, ms in stages.items() if np.isfinite(ms)]
+
+
+def _order(names: list[str], seed: tuple[int, ...]) -> list[str]:
+    return [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
+
+
+def _calibration_row(kernel: CalibrationKernel, repeat: int, block: int) -> dict[str, object]:
+    return {
+        "method": "calibration", "item": "", "stage": "calibration", "repeat": repeat, "block": block, "order": -1,
+        "height": 0, "width": 0, "ms": kernel.run_ms(),
+    }  # fmt: skip

@@ -1,0 +1,182 @@
+"""SuperPoint under OpenVINO: the same SavedModel, converted, on the CPU."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.errors import ModelError
+from bench.core.types import Context, Size
+from bench.models.convert import Recipe, input_shape, ir
+from bench.models.fingerprint import Fingerprint
+from bench.runtimes import precision
+from bench.runtimes.base import Outputs
+from bench.schema import SuperPointConfig
+
+DEVICE = "CPU"
+_COMPILED_SHAPES = 4
+"""Compiled models kept, one for each image size; each holds its own weights and buffers."""
+
+
+def load(config: SuperPointConfig, directory: Path, fingerprint: Fingerprint, context: Context) -> OpenVINONetwork:
+    """Convert the SavedModel in `directory`, or take the IR from the cache, and load it.
+
+    Raises
+    ------
+    ModelError
+        If the CPU lacks the precision asked for, or INT8 is asked for without NNCF.
+    """
+    import openvino
+
+    core = openvino.Core()
+    precision.check_hint(config.inference_precision, core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"))
+    recipe = recipe_of(config, fingerprint, directory, context.seed)
+    return OpenVINONetwork(core, ir(recipe, context.cache), fingerprint, config, context.threads)
+
+
+def recipe_of(config: SuperPointConfig, fingerprint: Fingerprint, directory: Path, seed: int) -> Recipe:
+    """What the IR of a method is made from."""
+    return Recipe(
+        saved_model=str(directory),
+        model_key=fingerprint.key,
+        outputs=fingerprint.outputs(config.graph, config.descriptors),
+        weights=config.weights,
+        input_scale=fingerprint.input_scale,
+        accuracy_control=config.accuracy_control,
+        max_drop=config.max_drop,
+        seed=seed,
+    )
+
+
+def properties_of(config: SuperPointConfig, threads: int) -> dict[str, object]:
+    """Properties of the CPU plugin a method is compiled with."""
+    properties: dict[str, object] = {
+        "PERFORMANCE_HINT": config.performance_hint.upper(),
+        "INFERENCE_NUM_THREADS": threads,
+    }
+    # Left alone, the plugin computes f32 models in bf16 where the CPU has it.
+    if config.inference_precision != "auto":
+        properties["INFERENCE_PRECISION_HINT"] = config.inference_precision
+    return properties
+
+
+class OpenVINONetwork:
+    """An IR, compiled for each image size that comes along."""
+
+    def __init__(
+        self, core: Any, folder: Path, fingerprint: Fingerprint, config: SuperPointConfig, threads: int
+    ) -> None:
+        self._core = core
+        self._fingerprint = fingerprint
+        self._config = config
+        self._properties = properties_of(config, threads)
+        self._path = folder / "model.xml"
+        self._requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        self._compiled: Any = None
+        self._costs: dict[str, object] = {}
+        start = time.perf_counter()
+        self._model = core.read_model(str(self._path))
+        self._costs["load_ms"] = 1e3 * (time.perf_counter() - start)
+
+    def prepare(self, size: Size, batch: int = 1) -> None:
+        """Compile for a static shape, unless one of the last shapes."""
+        shape = tuple(input_shape(size, self._fingerprint, batch))
+        if shape in self._requests:
+            self._requests.move_to_end(shape)
+            return
+        start = time.perf_counter()
+        compiled = self._compile(shape, self._properties)
+        # Of the first shape: later ones find the libraries and the kernels loaded.
+        self._costs.setdefault("compile_ms", 1e3 * (time.perf_counter() - start))
+        self._compiled = compiled
+        self._requests[shape] = compiled.create_infer_request()
+        if len(self._requests) > _COMPILED_SHAPES:
+            self._requests.popitem(last=False)
+
+    def infer(self, images: NDArray[np.float32]) -> Outputs:
+        """Run [N, H, W, 1] images; neither inputs nor outputs are copied."""
+        results = self._requests[images.shape].infer([images], share_inputs=True, share_outputs=True)
+        # A tensor also carries the names of the nodes behind it.
+        keys = self._fingerprint.output_tensors
+        return {name: array for output, array in results.items() for name in output.get_names() if name in keys}
+
+    def throughput(self, images: Sequence[NDArray[np.float32]], seconds: float) -> dict[str, float]:
+        """Images per second with the throughput hint and an asynchronous queue as long as the plugin advises.
+
+        Parameters
+        ----------
+        images : sequence of [1, H, W, 1] float32
+            All of one shape; taken in turn.
+        seconds : float
+            Duration; requests under way at its end are waited for and counted.
+        """
+        import openvino
+
+        compiled = self._compile(images[0].shape, self._properties | {"PERFORMANCE_HINT": "THROUGHPUT"})
+        queue = openvino.AsyncInferQueue(compiled)
+        for _ in range(2 * len(queue)):
+            queue.start_async([images[0]])
+        queue.wait_all()
+        count, start = 0, time.perf_counter()
+        while time.perf_counter() - start < seconds:
+            queue.start_async([images[count % len(images)]])
+            count += 1
+        queue.wait_all()
+        elapsed_s = time.perf_counter() - start
+        self._costs["throughput_per_s"] = count / elapsed_s
+        return {
+            "images_per_s": count / elapsed_s,
+            "streams": float(compiled.get_property("NUM_STREAMS")),
+            "requests": float(len(queue)),
+        }
+
+    def compile_costs(self, size: Size) -> dict[str, float]:
+        """Time to compile with an empty model cache and again with the filled one, in milliseconds."""
+        shape = tuple(input_shape(size, self._fingerprint, 1))
+        with tempfile.TemporaryDirectory() as cache:
+            costs = {}
+            for name in ("compile_cold_ms", "compile_cached_ms"):
+                start = time.perf_counter()
+                self._compile(shape, self._properties | {"CACHE_DIR": cache})
+                costs[name] = 1e3 * (time.perf_counter() - start)
+        self._costs |= costs
+        return costs
+
+    def _compile(self, shape: Sequence[int], properties: Mapping[str, object]) -> Any:
+        try:
+            model = self._model.clone()
+            model.reshape(list(shape))
+            return self._core.compile_model(model, DEVICE, dict(properties))
+        except RuntimeError as error:
+            raise ModelError(
+                f"{self._path}: OpenVINO cannot compile it for input {list(shape)} ([N, H, W, 1]): {error}"
+            ) from error
+
+    def info(self) -> dict[str, dict[str, object]]:
+        """Facts for MethodInfo; precision and threads are those of the model compiled last."""
+        import openvino
+
+        config = self._config
+        facts: dict[str, dict[str, object]] = {
+            "precision": {"requested": f"weights {config.weights}, hint {config.inference_precision}"},
+            "versions": {"openvino": openvino.__version__, "numpy": np.__version__},
+            "threads": {"requested": self._properties["INFERENCE_NUM_THREADS"]},
+            "costs": self._costs,
+        }
+        compiled = self._compiled
+        if compiled is not None:
+            resolved = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+            rows = precision.layers(compiled)
+            facts["precision"] = precision.describe(config.weights, config.inference_precision, resolved, rows)
+            facts["threads"] |= {
+                key.lower(): str(compiled.get_property(key))
+                for key in ("INFERENCE_NUM_THREADS", "NUM_STREAMS", "ENABLE_CPU_PINNING", "PERFORMANCE_HINT")
+            }
+        return facts

@@ -1,0 +1,200 @@
+"""Requested, resolved and executed precision, read from what the runtime compiled."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from bench.core.errors import ModelError
+
+_CAPABILITY = {"f16": "FP16", "bf16": "BF16"}
+_INTEGER = ("u8", "i8")
+_KERNEL_PRECISION = re.compile(r"_(f32|f16|fp16|bf16|u8|i8)$", re.IGNORECASE)
+
+
+def check_hint(hint: str, capabilities: list[str]) -> None:
+    """Refuse an execution precision the CPU does not have; OpenVINO would run in f32 without a word.
+
+    Parameters
+    ----------
+    hint : {"f32", "f16", "bf16", "auto"}
+    capabilities : list of str
+        ``OPTIMIZATION_CAPABILITIES`` of the device.
+
+    Raises
+    ------
+    ModelError
+    """
+    needed = _CAPABILITY.get(hint)
+    if needed is not None and needed not in capabilities:
+        raise ModelError(
+            f"inference_precision={hint} is not possible on this CPU: it has no {needed} arithmetic (OpenVINO reports "
+            f"{', '.join(capabilities)}); use inference_precision=f32"
+        )
+
+
+def layers(compiled: Any) -> list[dict[str, str]]:
+    """Layers of a compiled OpenVINO model: name, type, precision and kernel, constants left out.
+
+    The precision is that of the kernel, for example f32 of ``brgconv_avx512_f32``.  The plugin's own
+    ``runtimePrecision`` is used where the kernel's name does not say it: for compressed weights it reports the f16 of
+    the weights although the kernel computes in f32.
+    """
+    rows = []
+    for op in compiled.get_runtime_model().get_ordered_ops():
+        facts = {key: str(getattr(value, "value", value)) for key, value in op.get_rt_info().items()}
+        if facts.get("layerType") not in ("Const", "Input", "Output", None):
+            kernel = facts.get("primitiveType", "unknown")
+            rows.append({
+                "name": op.get_friendly_name(),
+                "type": facts["layerType"],
+                "precision": executed(kernel, facts.get("runtimePrecision", "unknown")),
+                "kernel": kernel,
+            })  # fmt: skip
+    return rows
+
+
+def executed(kernel: str, runtime_precision: str) -> str:
+    """Precision a layer computes in.
+
+    >>> executed("brgconv_avx512_f32", "f16"), executed("jit_avx2_I8", "u8"), executed("ref_any", "f32")
+    ('f32', 'i8', 'f32')
+    """
+    match = _KERNEL_PRECISION.search(kernel)
+    return match[1].lower().replace("fp16", "f16") if match else runtime_precision
+
+
+def describe(weights: str, hint: str, resolved: str, rows: list[dict[str, str]]) -> dict[str, object]:
+    """Precision of an OpenVINO method for tables and manifests.
+
+    Parameters
+    ----------
+    weights : {"f32", "f16", "int8"}
+    hint : {"f32", "f16", "bf16", "auto"}
+    resolved : str
+        ``INFERENCE_PRECISION_HINT`` of the compiled model.
+    rows : list of dict
+        From :func:`layers`.
+
+    Returns
+    -------
+    dict
+        ``requested``, ``resolved``, ``executed`` (share of the convolution layers by precision), ``label``, ``layers``.
+    """
+    convolutions = [row for row in rows if row["type"] == "Convolution"]
+    counts = Counter(row["precision"] for row in convolutions)
+    shares = {precision: count / len(convolutions) for precision, count in counts.most_common()}
+    return {
+        "requested": f"weights {weights}, hint {hint}",
+        "resolved": resolved,
+        "executed": shares,
+        "kernels": sorted({row["kernel"] for row in convolutions}),
+        "label": label(weights, shares),
+        "layers": rows,
+    }
+
+
+def label(weights: str, shares: Mapping[str, float]) -> str:
+    """A few words for tables.
+
+    Parameters
+    ----------
+    weights : {"f32", "f16", "int8"}
+    shares : mapping of str to float
+        Share of the convolution layers by precision.
+
+    >>> label("f32", {"f32": 1.0}), label("f16", {"f32": 1.0}), label("f32", {"bf16": 1.0})
+    ('FP32', 'FP16 weights, f32 compute', 'FP32 weights, bf16 compute')
+    >>> label("int8", {"u8": 0.75, "f32": 0.25})
+    'INT8 (u8 75 %, f32 25 % of convolutions)'
+    """
+    if weights == "int8":
+        parts = ", ".join(f"{precision} {100 * share:.0f} %" for precision, share in shares.items())
+        integer = any(precision in _INTEGER for precision in shares)
+        return f"INT8 ({parts} of convolutions)" if integer else f"INT8 model, {parts} compute"
+    if weights == "f32" and set(shares) == {"f32"}:
+        return "FP32"
+    compute = " + ".join(shares) or "unknown"
+    return f"{'FP16' if weights == 'f16' else 'FP32'} weights, {compute} compute"
+
+
+_NATIVE = {
+    "FP16": ("avx512_fp16", "amx_fp16", "asimdhp"),
+    "BF16": ("avx512_bf16", "amx_bf16", "bf16"),
+    "INT8": ("avx512_vnni", "avx_vnni", "amx_int8", "i8mm"),
+}
+"""Instruction sets, as ``/proc/cpuinfo`` names them, that make a number format fast."""
+
+
+def missing(isa: Collection[str]) -> list[str]:
+    """Number formats a processor has no instructions for.
+
+    Parameters
+    ----------
+    isa : collection of str
+        Instruction sets, as in ``host.isa`` of a manifest; empty: unknown, nothing is said to be missing.
+
+    >>> missing(["avx2", "fma", "f16c"]), missing(["avx512_vnni", "avx512_bf16"])
+    (['FP16', 'BF16', 'INT8'], ['FP16'])
+    """
+    return [name for name, flags in _NATIVE.items() if isa and not set(flags) & set(isa)]
+
+
+def host_sentence(isa: Collection[str]) -> str:
+    """What a reader should expect of reduced precision on a processor; empty where it has all formats.
+
+    >>> host_sentence(["avx2", "fma", "f16c"])
+    'This processor has no native FP16, BF16 or INT8 arithmetic: reduced precision gives smaller files, not speed.'
+    """
+    lacking = missing(isa)
+    if not lacking:
+        return ""
+    names = " or ".join(filter(None, (", ".join(lacking[:-1]), lacking[-1])))
+    gain = "reduced precision gives" if len(lacking) == len(_NATIVE) else "these give"
+    return f"This processor has no native {names} arithmetic: {gain} smaller files, not speed."
+
+
+def explain(weights: str, hint: str, shares: Mapping[str, float], isa: Collection[str]) -> str:
+    """What a method's precision means on a processor, in words.
+
+    Parameters
+    ----------
+    weights : {"f32", "f16", "int8"}
+    hint : {"f32", "f16", "bf16", "auto"}
+    shares : mapping of str to float
+        ``executed`` of :func:`describe`.
+    isa : collection of str
+        See :func:`missing`.
+
+    >>> explain("f16", "f32", {"f32": 1.0}, ["avx512_fp16"])
+    'f32 was asked for: FP16 weights are expanded and computed in f32; expect a smaller file, not speed.'
+    >>> explain("f32", "bf16", {"bf16": 1.0}, ["avx512_bf16"])
+    'All convolutions compute in bf16.'
+    """
+    lacking = missing(isa)
+    computed = " and ".join(f"{100 * share:.0f} % in {name}" for name, share in shares.items())
+    if not shares:
+        return "The runtime does not say in which precision it computes."
+    if weights == "f16" and set(shares) == {"f32"}:
+        reason = "This processor has no native FP16: " if "FP16" in lacking else "f32 was asked for: "
+        if hint == "auto" and "FP16" not in lacking:
+            reason = "The runtime chose f32: "
+        return f"{reason}FP16 weights are expanded and computed in f32; expect a smaller file, not speed."
+    if weights == "int8":
+        if not set(shares) & set(_INTEGER):
+            return f"INT8 weights, but no convolution computes in integers ({computed})."
+        slow = (
+            " This processor has no dot product of integers (VNNI): expect little speed." if "INT8" in lacking else ""
+        )
+        return f"Convolutions compute {computed}.{slow}"
+    if set(shares) == {"f32"}:
+        if hint in _CAPABILITY:
+            return f"{hint} was asked for and f32 is computed: the runtime lowered nothing."
+        return "Weights and arithmetic are f32."
+    return (
+        f"All convolutions compute in {next(iter(shares))}."
+        if len(shares) == 1
+        else f"Convolutions compute {computed}."
+    )

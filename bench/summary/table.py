@@ -1,0 +1,387 @@
+"""Rows in, tables out: every number that a report prints is computed here.
+
+``Summary.table`` is tidy: [method, split, metric, value, low, high, unit, n_pairs, n_sequences]. Intervals are 95 %
+cluster bootstrap intervals over sequences (over timing blocks for latencies). ``Summary.differences`` compares each
+method with a reference method on the same pairs. :mod:`bench.metrics.columns` defines each metric.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.metrics.columns import COLUMNS, column, threshold_name
+from bench.schema import ProtocolConfig
+from bench.stats import (
+    Interval,
+    bootstrap_quantile,
+    cluster_codes,
+    cluster_weights,
+    difference_noise,
+    early_stopping_percentile,
+    mcnemar_exact,
+    order_noise,
+    percentile_interval,
+    quantile_ratio,
+)
+from bench.summary.measures import Measure, failure_counts, measures, value_of
+
+TABLE = ("method", "split", "metric", "value", "low", "high", "unit", "n_pairs", "n_sequences")
+DIFFERENCES = (
+    "method", "reference", "split", "metric", "difference", "low", "high", "mcnemar_p", "noise_floor", "verdict",
+)  # fmt: skip
+STAGES = ("preprocess", "infer", "decode")
+COSTS = (
+    "load_ms", "compile_ms", "compile_cold_ms", "compile_cached_ms", "first_inference_ms", "throughput_per_s",
+    "peak_memory_mb",
+)  # fmt: skip
+
+IDENTICAL = "identical"
+BELOW_NOISE = "below the noise of the estimator"
+NOT_DISTINGUISHABLE = "not distinguishable"
+UNKNOWN = "too few sequences"
+
+Rows = list[dict[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run amounts to.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row per method, split and metric; ``low`` and ``high`` are NaN where there is no interval.
+    differences : DataFrame
+        One row per method, split and metric: method minus reference on the same pairs.
+    published : DataFrame or None
+        Ours beside published numbers where preset and data set match; see :mod:`bench.summary.published`.
+    """
+
+    table: pd.DataFrame
+    differences: pd.DataFrame
+    published: pd.DataFrame | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    protocol: ProtocolConfig
+    draws: int
+    seed: int
+    reference: str
+
+
+def summarise(
+    pairs: pd.DataFrame,
+    times: pd.DataFrame,
+    manifest: Mapping[str, Any],
+    draws: int | None = None,
+    seed: int | None = None,
+    reference: str = "superpoint_tf",
+) -> Summary:
+    """Summarise a run from its rows and manifest.
+
+    Parameters
+    ----------
+    pairs, times : DataFrame
+        ``pairs.parquet`` and ``times.parquet``.
+    manifest : mapping
+        Of the run; protocol, costs of the methods, number of draws and seed are read from it.
+    draws, seed : int, optional
+        Instead of the manifest's.
+    reference : str
+        Method the others are compared with.
+    """
+    from bench.schema.identity import protocol_from
+    from bench.summary.published import compare
+
+    config = manifest.get("config", {})
+    protocol = protocol_from(manifest["protocol"]["config"])
+    infos = {name: method.get("info", {}) for name, method in manifest.get("methods", {}).items()}
+    summary = summarise_rows(
+        pairs, times, infos, protocol, int(draws or config.get("bootstrap_draws", 2000)),
+        int(config.get("seed", 0) if seed is None else seed), reference,
+    )  # fmt: skip
+    extra = _throughput(manifest)
+    table = pd.concat([summary.table, pd.DataFrame(extra, columns=list(TABLE))]) if extra else summary.table
+    table = table.reset_index(drop=True)
+    return Summary(table, summary.differences, compare(table, manifest, protocol))
+
+
+def summarise_rows(
+    pairs: pd.DataFrame,
+    times: pd.DataFrame,
+    infos: Mapping[str, Any],
+    protocol: ProtocolConfig,
+    draws: int = 2000,
+    seed: int = 0,
+    reference: str = "superpoint_tf",
+) -> Summary:
+    """Summarise rows; `summarise` without a manifest.
+
+    Parameters
+    ----------
+    pairs, times : DataFrame
+    infos : mapping
+        Method to MethodInfo, or to a mapping with its fields; ``costs`` is read.
+    protocol : ProtocolConfig
+    draws, seed : int
+        Of the bootstrap.
+    reference : str
+        Method of differences and speed-ups. Where it is missing, differences are to the first method and there are no
+        speed-ups.
+    """
+    settings = _Settings(protocol, draws, seed, reference)
+    methods = list(dict.fromkeys([*infos, *pairs["method"]]))
+    table: Rows = []
+    differences: Rows = []
+    splits = ["all", *sorted(split for split in pairs["split"].unique() if split not in ("-", "all"))]
+    for split in splits:
+        part = pairs if split == "all" else pairs[pairs["split"] == split]
+        by_method = {m: part[part["method"] == m].sort_values("pair", kind="stable") for m in methods}
+        found = {m: measures(rows, protocol) for m, rows in by_method.items() if len(rows)}
+        for method in found:
+            table += _pair_metrics(method, split, by_method[method], found[method], settings)
+        base = reference if reference in found else next(iter(found), "")
+        for method in found:
+            if method != base:
+                differences += _differences(method, base, split, by_method, found, settings)
+    for method in methods:
+        table += _times(method, times, pairs, settings)
+        table += _costs(method, infos.get(method, {}))
+    rank = {name: number for number, name in enumerate(methods)}
+    frame = pd.DataFrame(table, columns=list(TABLE))
+    frame = frame.sort_values("method", key=lambda names: names.map(rank), kind="stable", ignore_index=True)
+    return Summary(frame, pd.DataFrame(differences, columns=list(DIFFERENCES)))
+
+
+def _row(
+    method: str,
+    split: str,
+    metric: str,
+    interval: Interval,
+    n_pairs: float = math.nan,
+    n_sequences: float = math.nan,
+) -> dict[str, object]:
+    unit = column(metric).unit
+    cells = (method, split, metric, interval.value, interval.low, interval.high, unit, n_pairs, n_sequences)
+    return dict(zip(TABLE, cells, strict=True))
+
+
+def _plain(value: float) -> Interval:
+    return Interval(float(value), math.nan, math.nan)
+
+
+def _pair_metrics(
+    method: str, split: str, rows: pd.DataFrame, found: Mapping[str, Measure], settings: _Settings
+) -> Rows:
+    """Accuracy, noise, counts and failures of one method on one split."""
+    codes, n_clusters = cluster_codes(rows["sequence"].to_numpy())
+    weights = cluster_weights(n_clusters, settings.draws, settings.seed)
+    result: Rows = []
+
+    def add(metric: str, interval: Interval, keep: NDArray[np.bool_] | None = None) -> None:
+        n_pairs = len(rows) if keep is None else int(keep.sum())
+        n_sequences = n_clusters if keep is None else len(np.unique(codes[keep]))
+        result.append(_row(method, split, metric, interval, float(n_pairs), float(n_sequences)))
+
+    for measure in found.values():
+        keep = measure.defined
+        low, high = percentile_interval(measure.draws(codes, weights), len(np.unique(codes[keep])))
+        if column(measure.metric).unit == "share":
+            low, high = max(low, 0.0), min(high, 1.0)
+        add(measure.metric, Interval(value_of(measure), low, high), keep)
+        if measure.metric.startswith("accuracy_") and measure.values.shape[1] > 1:
+            noise = order_noise(measure.values)
+            add(measure.metric.replace("accuracy", "order_noise", 1), _plain(noise.half_width))
+            add(measure.metric.replace("accuracy", "flip_share", 1), _plain(noise.flip_share))
+    for metric, count in failure_counts(rows).items():
+        add(metric, _plain(count))
+    if "n_failed_repeats" in rows and rows["n_failed_repeats"].notna().any():
+        failed = rows["n_failed_repeats"].to_numpy(np.float64).sum()
+        add("failed_repeat_share", _plain(failed / (len(rows) * settings.protocol.estimator.repeats)))
+    return result
+
+
+def _differences(
+    method: str,
+    reference: str,
+    split: str,
+    by_method: Mapping[str, pd.DataFrame],
+    found: Mapping[str, Mapping[str, Measure]],
+    settings: _Settings,
+) -> Rows:
+    """Method minus reference, metric by metric, on the pairs both have a value for."""
+    rows, base = by_method[method], by_method[reference]
+    if rows["pair"].tolist() != base["pair"].tolist():
+        raise ValueError(f"rows of {method} and {reference} are not the same pairs; a run must have every pair once")
+    codes, n_clusters = cluster_codes(rows["sequence"].to_numpy())
+    weights = cluster_weights(n_clusters, settings.draws, settings.seed)
+    # Of the MMA curve only the points at the thresholds of the homography are compared.
+    compared = {threshold_name("mma", t) for t in settings.protocol.homography.thresholds_px}
+    skipped = {threshold_name("mma", t) for t in settings.protocol.mma_px} - compared
+    result: Rows = []
+    for metric, measure in found[method].items():
+        other = found[reference].get(metric)
+        if other is None or metric in skipped:
+            continue
+        keep = measure.defined & other.defined
+        if not keep.any():
+            continue
+        ours, theirs = measure.masked(keep), other.masked(keep)
+        drawn = _minus(ours.draws(codes, weights), theirs.draws(codes, weights))
+        size = float(_minus(np.array([value_of(ours)]), np.array([value_of(theirs)]))[0])
+        low, high = percentile_interval(drawn, len(np.unique(codes[keep])))
+        p = floor = math.nan
+        if metric.startswith("accuracy_"):
+            p = mcnemar_exact(measure.values[:, 0] > 0, other.values[:, 0] > 0)
+        if metric.startswith(("accuracy_", "auc_")) and measure.values.shape[1] > 1 and other.values.shape[1] > 1:
+            floor = difference_noise(order_noise(measure.terms), order_noise(other.terms))
+        same = measure.values.shape == other.values.shape and bool((measure.values == other.values)[keep].all())
+        verdict = IDENTICAL if same else judge(Interval(size, low, high), floor, column(metric).higher_is_better)
+        cells = (method, reference, split, metric, size, low, high, p, floor, verdict)
+        result.append(dict(zip(DIFFERENCES, cells, strict=True)))
+    return result
+
+
+def _minus(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """a - b, where two infinite medians do not differ."""
+    with np.errstate(invalid="ignore"):
+        return np.where(a == b, 0.0, a - b)
+
+
+def judge(difference: Interval, noise_floor: float, higher_is_better: bool | None) -> str:
+    """Say in words what a difference amounts to.
+
+    Parameters
+    ----------
+    difference : Interval
+    noise_floor : float
+        Order noise of the difference; NaN where it is unknown or does not apply.
+    higher_is_better : bool or None
+        None: neither direction is better.
+
+    Returns
+    -------
+    str
+        ``too few sequences`` without an interval, ``below the noise of the estimator`` up to the floor, ``not
+        distinguishable`` if the interval contains 0, else ``better``, ``worse``, ``higher`` or ``lower``.
+    """
+    if math.isnan(difference.low) or math.isnan(difference.high):
+        return UNKNOWN
+    if abs(difference.value) <= noise_floor:
+        return BELOW_NOISE
+    if difference.low <= 0 <= difference.high:
+        return NOT_DISTINGUISHABLE
+    higher = difference.value > 0
+    if higher_is_better is None:
+        return "higher" if higher else "lower"
+    return "better" if higher == higher_is_better else "worse"
+
+
+def image_times(times: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Time of each extraction of one method.
+
+    Returns
+    -------
+    DataFrame
+        One row per item and repeat: ``ms`` (preprocess + infer + decode), each stage, and ``block``, which is unique
+        over repeats.
+    """
+    rows = times[(times["method"] == method) & times["stage"].isin(STAGES)]
+    if rows.empty:
+        return pd.DataFrame(columns=["item", "repeat", "block", *STAGES, "ms"])
+    wide = rows.pivot_table(index=["item", "repeat", "block"], columns="stage", values="ms", aggfunc="sum")
+    wide = wide.reindex(columns=list(STAGES), fill_value=0.0).fillna(0.0).reset_index()
+    wide["ms"] = wide[list(STAGES)].sum(axis=1)
+    wide["block"] = wide["repeat"].astype(np.int64) * (int(times["block"].max()) + 2) + wide["block"].astype(np.int64)
+    return wide
+
+
+def _times(method: str, times: pd.DataFrame, pairs: pd.DataFrame, settings: _Settings) -> Rows:
+    """Latency of extraction, of its stages, of matching and estimation."""
+    draws, seed = settings.draws, settings.seed
+    result: Rows = []
+    own = image_times(times, method)
+    if len(own):
+        ms, blocks = own["ms"].to_numpy(np.float64), own["block"].to_numpy()
+        for metric, q in (("latency_median_ms", 0.5), ("latency_p90_ms", 0.9)):
+            result.append(_row(method, "all", metric, bootstrap_quantile(ms, blocks, q, draws, seed)))
+        bound = early_stopping_percentile(ms, 0.99).value
+        if not math.isnan(bound):
+            result.append(_row(method, "all", "latency_p99_ms", _plain(bound)))
+        base = own if method == settings.reference else image_times(times, settings.reference)
+        if len(base):
+            ratio = quantile_ratio(base["ms"], base["block"], ms, blocks, 0.5, draws, seed)
+            result.append(_row(method, "all", "speedup", ratio))
+        for stage in STAGES:
+            interval = bootstrap_quantile(own[stage], blocks, 0.5, draws, seed)
+            result.append(_row(method, "all", f"{stage}_ms", interval))
+    rows = pairs[pairs["method"] == method]
+    for metric in ("match_ms", "estimate_ms"):
+        if metric in rows and rows[metric].notna().any():
+            timed = rows[metric].to_numpy(dtype=np.float64, na_value=np.nan)
+            interval = bootstrap_quantile(timed, rows["sequence"].to_numpy(), 0.5, draws, seed)
+            result.append(_row(method, "all", metric, interval))
+    return result
+
+
+def _costs(method: str, info: Any) -> Rows:
+    """Load, compile, first inference and memory, as the worker measured them."""
+    fields = asdict(info) if is_dataclass(info) and not isinstance(info, type) else dict(info)
+    costs = fields.get("costs") or {}
+    return [_row(method, "all", name, _plain(float(costs[name]))) for name in COSTS if costs.get(name) is not None]
+
+
+def _throughput(manifest: Mapping[str, Any]) -> Rows:
+    """Images per second with requests in flight, where it was measured."""
+    found = manifest.get("throughput") or {}
+    return [
+        _row(method, "all", "throughput_per_s", _plain(float(values["images_per_s"])))
+        for method, values in found.items()
+        if isinstance(values, Mapping) and values.get("images_per_s") is not None
+    ]
+
+
+def wide(summary: Summary) -> pd.DataFrame:
+    """One row per method and split, one column per metric, with its interval in ``_low`` and ``_high``.
+
+    Columns come in the order of :data:`bench.metrics.columns.COLUMNS`, thresholds rising; values are rounded to nine
+    significant digits. Equal runs give equal frames apart from times.
+    """
+    frame = summary.table
+    order = {name: number for number, name in enumerate(COLUMNS)}
+
+    def rank(metric: str) -> tuple[int, float]:
+        template = next((n for n in COLUMNS if "{t}" in n and _threshold(n, metric) is not None), metric)
+        return order.get(template, len(order)), _threshold(template, metric) or 0.0
+
+    metrics = sorted(frame["metric"].unique(), key=rank)
+    index = ["method", "split"]
+    heads = frame[index].drop_duplicates()
+    counts = frame[frame["n_pairs"].notna()].groupby(index)[["n_pairs", "n_sequences"]].max()
+    result = heads.join(counts, on=index).reset_index(drop=True)
+    for metric in metrics:
+        rows = frame[frame["metric"] == metric].set_index(index)
+        for source, suffix in (("value", ""), ("low", "_low"), ("high", "_high")):
+            if source == "value" or rows[source].notna().any():
+                values = rows[source].map(lambda x: float(f"{x:.9g}"))
+                result = result.join(values.rename(metric + suffix), on=index)
+    return result
+
+
+def _threshold(template: str, metric: str) -> float | None:
+    """Threshold of `metric` if it is an instance of `template`."""
+    prefix, _, suffix = template.partition("{t}")
+    text = metric[len(prefix) : len(metric) - len(suffix)]
+    try:
+        t = float(text)
+    except ValueError:
+        return None
+    return t if suffix and threshold_name(prefix.rstrip("_"), t) == metric else None

@@ -1,0 +1,177 @@
+"""Conversion to OpenVINO: static shapes, equality with `ovc`, the command, and requests that are refused."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.commands.convert import ConvertConfig, main
+from bench.config import compose
+from bench.core.errors import ConfigError, ModelError
+from bench.core.types import Size
+from bench.models import convert
+from bench.models.convert import Recipe, converted, input_shape, ir, write_ir
+from bench.models.fingerprint import read_fingerprint
+
+SPARSE = ("prob", "descriptors_raw")
+
+
+@pytest.fixture(scope="module")
+def published(shared: Path) -> Path:
+    return shared / "models/sp_v6_graph_int8_weights"
+
+
+def run(path: Path, image: np.ndarray, shape: list[int] | None = None) -> dict[str, np.ndarray]:
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(str(path))
+    if shape is not None:
+        model.reshape(shape)
+    results = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(image)
+    return {name: array for output, array in results.items() for name in output.get_names()}
+
+
+@pytest.mark.slow
+def test_reshaped_equals_converted_with_that_shape(published: Path, tmp_path: Path) -> None:
+    recipe = Recipe(str(published), "key", SPARSE, "f32", 1.0)
+    for name in ("free", "fixed"):
+        (tmp_path / name).mkdir()
+    free = write_ir(recipe, tmp_path / "free")
+    fixed = write_ir(recipe, tmp_path / "fixed", [1, 64, 96, 1])
+    image = np.random.default_rng(0).random((1, 64, 96, 1), dtype=np.float32)
+    a, b = run(free, image, [1, 64, 96, 1]), run(fixed, image)
+    for key in SPARSE:
+        np.testing.assert_array_equal(a[key], b[key])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("weights", "option"), [("f16", []), ("f32", ["--compress_to_fp16=False"])])
+def test_full_graph_equals_ovc(published: Path, tmp_path: Path, weights: str, option: list[str]) -> None:
+    outputs = read_fingerprint(published).outputs("full")
+    ours = write_ir(Recipe(str(published), "key", outputs, weights, 1.0), tmp_path, [1, 64, 96, 1])
+    theirs = tmp_path / "ovc.xml"
+    command = [sys.executable, "-m", "openvino.tools.ovc", str(published), "--input", "[1,64,96,1]",
+               "--output_model", str(theirs), *option]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    image = np.random.default_rng(1).random((1, 64, 96, 1), dtype=np.float32)
+    a, b = run(ours, image), run(theirs, image)
+    assert set(outputs) <= set(a) and set(outputs) <= set(b)
+    for key in outputs:
+        np.testing.assert_array_equal(a[key], b[key])
+    assert ours.with_suffix(".bin").stat().st_size == theirs.with_suffix(".bin").stat().st_size
+
+
+def test_cache_entries_differ_by_what_matters(published: Path) -> None:
+    recipe = Recipe(str(published), "key", SPARSE, "f32", 1.0)
+    assert recipe.digest() == replace(recipe, saved_model="elsewhere", seed=7, input_scale=255.0).digest()
+    others = [replace(recipe, weights="f16"), replace(recipe, outputs=("prob",)), replace(recipe, model_key="other")]
+    assert len({recipe.digest(), *(other.digest() for other in others)}) == 4
+
+
+@pytest.mark.slow
+def test_ir_is_converted_once(published: Path, tmp_path: Path) -> None:
+    recipe = Recipe(str(published), "key", SPARSE, "f32", 1.0)
+    folder = ir(recipe, tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == ["model.bin", "model.xml"]
+    stamp = (folder / "model.bin").stat().st_mtime_ns
+    assert ir(replace(recipe, saved_model="not needed any more"), tmp_path) == folder
+    assert (folder / "model.bin").stat().st_mtime_ns == stamp
+
+
+def test_a_broken_model_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(b"no")
+    with pytest.raises(ModelError, match="OpenVINO cannot convert it"):
+        ir(Recipe(str(tmp_path), "key", SPARSE, "f32", 1.0), tmp_path / "cache")
+
+
+@pytest.mark.slow
+def test_a_lost_output_is_named(published: Path) -> None:
+    with pytest.raises(ModelError, match="no output nonsense"):
+        converted(published, ("prob", "nonsense"))
+
+
+def test_shapes_that_cannot_be(published: Path) -> None:
+    fingerprint = read_fingerprint(published)
+    assert input_shape(Size(480, 640), fingerprint) == [1, 480, 640, 1]
+    with pytest.raises(ModelError, match=r"3x3x1x64\); colour images are converted to grey"):
+        input_shape(Size(480, 640), fingerprint, channels=3)
+    with pytest.raises(ModelError, match="exported for batch 1"):
+        input_shape(Size(480, 640), fingerprint, batch=4)
+    with pytest.raises(ModelError, match=r"484x640 .* not divisible by 8"):
+        input_shape(Size(484, 640), fingerprint)
+    assert input_shape(Size(480, 640), replace(fingerprint, batch=None), batch=4) == [4, 480, 640, 1]
+
+
+def test_int8_without_nncf_is_refused_before_work(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "nncf" else real(name, *rest))
+    with pytest.raises(ModelError, match=r"pip install 'superpoint-bench\[int8\]'"):
+        convert.ir(Recipe(str(published), "key", SPARSE, "int8", 1.0), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_command(published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = compose(
+        ["model=path", f"model.path={published}", "height=64", "width=96", "threads=1", f"output={tmp_path / 'out'}",
+         f"cache={tmp_path / 'cache'}"],
+        "convert",
+    )  # fmt: skip
+    assert isinstance(config, ConvertConfig)
+    assert main(config) == 0
+    printed = capsys.readouterr().out
+    assert "FP16 weights, f32 compute" in printed and "keypoints" in printed
+    report = json.loads((tmp_path / "out/convert.json").read_text())
+    single, half = report["models"]
+    assert (single["weights"], half["weights"]) == ("f32", "f16")
+    assert single["max_difference"]["prob"] <= 1e-5
+    assert single["common_keypoints"] == single["keypoints"] > 10 and single["min_cosine"] >= 0.99999
+    assert half["size_mb"] < 0.6 * single["size_mb"]
+    assert {path.name for path in (tmp_path / "out/f16").iterdir()} == {"model.xml", "model.bin"}
+
+
+@pytest.mark.slow
+def test_impossible_values_of_the_command() -> None:
+    with pytest.raises(ConfigError, match="weights='f8' is not possible; allowed: f32, f16, int8"):
+        compose(["weights=[f8]"], "convert")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("nncf") is None, reason="needs the extra int8")
+def test_int8_computes_in_integers(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.models import quantize
+    from bench.runtimes.precision import describe, layers
+
+    monkeypatch.setattr(quantize, "CALIBRATION_IMAGES", 4)
+    path = write_ir(Recipe(str(published), "key", SPARSE, "int8", 1.0), tmp_path)
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(str(path))
+    model.reshape([1, 64, 96, 1])
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    label = str(describe("int8", "f32", "f32", layers(compiled))["label"])
+    assert label.startswith("INT8 (") and ("i8" in label or "u8" in label)
+
+
+@pytest.mark.slow
+def test_calibration_shows_nothing_that_is_evaluated() -> None:
+    from bench.data import photos
+    from bench.models import calibration
+
+    assert not set(calibration.PHOTOGRAPHS) & set(photos.PHOTOGRAPHS)
+    first, again = calibration.images(6, seed=0), calibration.images(6, seed=0)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert {image.shape for image in first} == {(240, 320)}
+    assert not np.array_equal(first[0], first[5])  # the same photograph, seen otherwise
+    assert all(image.std() > 5 for image in first)

@@ -1,0 +1,175 @@
+"""A whole run with small real methods: complete rows, resume after a kill, failures that count and lose nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DATA = [
+    "dataset.viewpoint_sequences=1", "dataset.illumination_sequences=1", "dataset.height=240", "dataset.width=320",
+    "protocol.image.short_side=240", "protocol.estimator.repeats=2", "bootstrap_draws=200",
+]  # fmt: skip
+GRID = ["+method@methods.grid=grid", "hydra.searchpath=[file://{conf}]"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with a user's own method YAML; data and models are cached in it."""
+    path = tmp_path_factory.mktemp("place")
+    (path / "conf/method").mkdir(parents=True)
+    (path / "conf/method/grid.yaml").write_text(
+        "defaults: [schema_custom, _self_]\nbackend: tests.method_modules\nparams: {fault: none}\n"
+    )
+    return path
+
+
+def command(place: Path, *overrides: str) -> list[str]:
+    grid = [text.format(conf=place / "conf") for text in GRID]
+    removed = ["~methods.superpoint_tf", "~methods.superpoint_ov_fp32", "~methods.superpoint_ov_fp16"]
+    return [sys.executable, "-m", "bench", *removed, *DATA, *grid, *overrides]
+
+
+def environment(place: Path) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT), "BENCH_CACHE": str(place / "cache")}
+
+
+def bench(place: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(place, *overrides), cwd=place, env=environment(place), capture_output=True, text=True, timeout=300
+    )
+
+
+def numbers(run: Path) -> pd.DataFrame:
+    """Rows of a run without its times."""
+    pairs = pd.read_parquet(run / "pairs.parquet")
+    return pairs.drop(columns=[column for column in pairs if column.endswith("_ms")])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place: Path) -> Path:
+    result = bench(place, "run_dir=results/a")
+    assert result.returncode == 0, result.stderr
+    return place / "results/a"
+
+
+@pytest.mark.slow
+def test_a_run_writes_every_file_and_every_row(undisturbed: Path) -> None:
+    manifest = json.loads((undisturbed / "manifest.json").read_text())
+    pairs = pd.read_parquet(undisturbed / "pairs.parquet")
+    assert manifest["status"] == "complete"
+    assert len(pairs) == manifest["rows_expected"] == manifest["rows_written"] == 3 * 10
+    assert set(pairs["method"]) == {"sift", "orb", "grid"}
+    times = pd.read_parquet(undisturbed / "times.parquet")
+    assert {"preprocess", "infer", "decode", "match", "estimate", "calibration"} == set(times["stage"])
+    for name in ("summary.csv", "summary.md", "summary.tex", "report.html"):
+        assert (undisturbed / name).stat().st_size > 100
+
+
+@pytest.mark.slow
+def test_the_same_command_gives_the_same_bytes_apart_from_times(place: Path, undisturbed: Path) -> None:
+    result = bench(place, "run_dir=results/b", "jobs=2")
+    assert result.returncode == 0, result.stderr
+    pd.testing.assert_frame_equal(numbers(place / "results/b"), numbers(undisturbed), check_exact=True)
+    tables = [pd.read_csv(run / "summary.csv", dtype=str) for run in (place / "results/b", undisturbed)]
+    timed = [column for column in tables[0] if any(part in column for part in ("_ms", "speedup", "memory"))]
+    assert timed
+    pd.testing.assert_frame_equal(tables[0].drop(columns=timed), tables[1].drop(columns=timed))
+
+
+@pytest.mark.slow
+def test_a_killed_run_continues_and_ends_with_the_same_numbers(place: Path, undisturbed: Path) -> None:
+    run = place / "results/killed"
+    process = subprocess.Popen(
+        command(place, "run_dir=results/killed"), cwd=place, env=environment(place),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(list(run.glob("features/*/*/*.npz"))) < 8:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = {path: path.stat().st_mtime_ns for path in run.glob("features/*/*/*.npz")}
+    assert 8 <= len(before) < 36, "the kill came too late to test anything"
+    assert not (run / "pairs.parquet").exists()
+    result = bench(place, "run_dir=results/killed")
+    assert result.returncode == 0, result.stderr
+    assert {path: path.stat().st_mtime_ns for path in before} == before, "measured images were measured again"
+    pd.testing.assert_frame_equal(numbers(run), numbers(undisturbed), check_exact=True)
+
+
+@pytest.mark.slow
+def test_another_configuration_does_not_continue_a_run(place: Path, undisturbed: Path) -> None:
+    result = bench(place, "run_dir=results/a", "seed=1")
+    assert result.returncode == 1
+    assert "differs in seed" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("fault", "code"), [("nan", 0), ("crash", 1)])
+def test_a_method_that_fails_on_an_image_loses_only_its_pairs(
+    place: Path, undisturbed: Path, fault: str, code: int
+) -> None:
+    result = bench(
+        place, f"run_dir=results/{fault}", f"methods.grid.params.fault={fault}", "+methods.grid.params.on='/3'"
+    )
+    assert result.returncode == code, result.stderr
+    rows = numbers(place / f"results/{fault}")
+    grid = rows[rows["method"] == "grid"].set_index("pair")
+    failed = grid[grid["outcome"] == "extraction_failed"]
+    assert sorted(failed.index) == sorted(name for name in grid.index if name.endswith("-3"))
+    assert np.isinf(failed["corner_error_px"]).all()
+    others = numbers(undisturbed)
+    same = rows[rows["method"] != "grid"].reset_index(drop=True)
+    expected = others[others["method"] != "grid"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(same, expected, check_exact=True)
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_run_stops_with_its_sentence(place: Path) -> None:
+    result = bench(place, "run_dir=results/model", "methods.grid.params.fault=model")
+    assert result.returncode == 1
+    assert "cannot run at 240x320; choose another size" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_an_estimator_sweep_stays_out_of_the_headline(place: Path, undisturbed: Path) -> None:
+    result = bench(
+        place, "run_dir=results/sweep", "estimator_sweep.estimators=[usac_magsac,dlt]",
+        "estimator_sweep.thresholds_px=[1,2]",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    pd.testing.assert_frame_equal(numbers(place / "results/sweep"), numbers(undisturbed), check_exact=True)
+    table = pd.read_csv(place / "results/sweep/sweep.csv")
+    assert len(table) == 3 * (2 + 1) * 3  # methods x (MAGSAC at two thresholds, DLT) x splits
+    rows = pd.read_parquet(place / "results/sweep/sweep.parquet")
+    protocol = rows[(rows["estimator"] == "usac_magsac") & (rows["threshold_px"] == 2.0)].reset_index(drop=True)
+    expected = numbers(undisturbed)
+    assert [list(e) for e in protocol["corner_errors_px"]] == [list(e) for e in expected["corner_errors_px"]]
+
+
+@pytest.mark.slow
+def test_a_run_continued_after_extraction_keeps_the_executed_precision(place: Path) -> None:
+    added = command(place, "run_dir=results/precision", "+method@methods.fp32=superpoint_ov_fp32")
+    command_line = [argument for argument in added if argument != "+method@methods.grid=grid"]
+    run = place / "results/precision"
+    for _ in range(2):
+        result = subprocess.run(
+            command_line, cwd=place, env=environment(place), capture_output=True, text=True, timeout=300
+        )
+        assert result.returncode == 0, result.stderr
+        info = json.loads((run / "manifest.json").read_text())["methods"]["fp32"]["info"]
+        assert info["precision"]["executed"]
+        assert info["costs"]["compile_ms"] > 0
+        (run / "pairs.parquet").unlink()

@@ -1,0 +1,73 @@
+"""A method in a process of its own: results, named errors, death and restart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.core.errors import ConfigError, FeatureError, ModelError, WorkerError
+from bench.core.types import Context, EvaluatedImage, Size
+from bench.run.worker import Worker
+from bench.schema import CustomConfig
+
+IMAGE = EvaluatedImage("seq/1", np.random.default_rng(0).integers(0, 255, (64, 96)).astype(np.uint8), np.eye(3))
+
+
+def worker(tmp_path: Path, fault: str, backend: str = "tests.method_modules") -> Worker:
+    config = CustomConfig(backend=backend, max_keypoints=0, threads=1, params={"fault": fault})
+    return Worker("grid", config, Context(1, tmp_path, tmp_path), tmp_path / "logs/grid.log")
+
+
+def test_a_worker_returns_what_the_method_returns(tmp_path: Path) -> None:
+    process = worker(tmp_path, "none")
+    process.warm_up(Size(64, 96))
+    features, times = process.extract(IMAGE)
+    assert features.size == Size(64, 96)
+    assert times.total_ms == 1.0
+    info = process.info()
+    assert info.backend == "test"
+    assert 1 < info.costs["peak_memory_mb"] < 5000
+    process.close()
+    process.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "message"),
+    [
+        ("nan", FeatureError, "method grid: descriptors contain NaN"),
+        ("raise", WorkerError, "RuntimeError: the method broke"),
+    ],
+)
+def test_errors_keep_their_kind_and_the_worker_lives(
+    tmp_path: Path, fault: str, error: type[Exception], message: str
+) -> None:
+    process = worker(tmp_path, fault)
+    for _ in range(2):
+        with pytest.raises(error, match=message):
+            process.extract(IMAGE)
+    process.close()
+
+
+def test_a_model_error_keeps_its_sentence(tmp_path: Path) -> None:
+    process = worker(tmp_path, "model")
+    with pytest.raises(ModelError, match="cannot run at 64x96; choose another size"):
+        process.warm_up(Size(64, 96))
+    process.close()
+
+
+def test_a_killed_worker_is_named_and_can_be_restarted(tmp_path: Path) -> None:
+    process = worker(tmp_path, "crash")
+    for _ in range(2):
+        with pytest.raises(WorkerError, match="killed by SIGKILL during extract.*memory"):
+            process.extract(IMAGE)
+        with pytest.raises(WorkerError, match="not running"):
+            process.extract(IMAGE)
+        process.start()
+    process.close()
+
+
+def test_an_unknown_backend_says_what_is_allowed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="allowed: tensorflow, openvino, opencv"):
+        worker(tmp_path, "none", backend="no_such_module")

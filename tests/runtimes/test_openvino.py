@@ -1,0 +1,153 @@
+"""SuperPoint under OpenVINO against TensorFlow, and requests that are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.core.errors import ModelError
+from bench.core.types import EvaluatedImage, Features, Size
+from bench.decoding.select import to_float32
+from tests.superpoint_method import Make
+
+
+def common(a: Features, b: Features) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the keypoints that both have."""
+    rows = {tuple(point): row for row, point in enumerate(b.keypoints.tolist())}
+    pairs = [(i, rows[tuple(point)]) for i, point in enumerate(a.keypoints.tolist()) if tuple(point) in rows]
+    return tuple(np.array(pairs).T)  # type: ignore[return-value]
+
+
+@pytest.mark.slow
+def test_fp32_equals_tensorflow_on_the_published_graph(make: Make, image: EvaluatedImage, shared: Path) -> None:
+    model = shared / "models/sp_v6_graph_int8_weights"
+    reference, converted = make("tensorflow", model, graph="full"), make("openvino", model, graph="full")
+    converted.warm_up(image.size)
+    grey = to_float32(image.grey)[None, :, :, None]
+    expected, found = reference._network.infer(grey), converted._network.infer(grey)
+    assert set(found) == set(expected)
+    for key, tolerance in {"logits": 1e-4, "prob": 1e-5, "descriptors_raw": 1e-4, "descriptors": 1e-5}.items():
+        np.testing.assert_allclose(found[key], expected[key], atol=tolerance, rtol=0, err_msg=key)
+    a, _ = reference.extract(image)
+    b, _ = converted.extract(image)
+    rows_a, rows_b = common(a, b)
+    assert len(rows_a) == len(a) == 300  # the same keypoints; near-ties may change places
+    np.testing.assert_allclose(a.scores[rows_a], b.scores[rows_b], atol=1e-5)
+    cosine = np.einsum("nd,nd->n", a.descriptors[rows_a], b.descriptors[rows_b])
+    assert cosine.min() >= 0.99999
+
+
+@pytest.mark.slow
+def test_sparse_equals_full(make: Make, image: EvaluatedImage, shared: Path) -> None:
+    model = shared / "models/sp_v6_graph_int8_weights"
+    sparse, _ = make("openvino", model).extract(image)
+    full, _ = make("openvino", model, graph="full").extract(image)
+    rows_a, rows_b = common(sparse, full)
+    assert len(rows_a) == 300
+    np.testing.assert_allclose(sparse.descriptors[rows_a], full.descriptors[rows_b], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_detector_of_2018_equals_tensorflow(make: Make, image: EvaluatedImage, shared: Path) -> None:
+    model = shared / "models/magic-point_02-12-2018"
+    a, _ = make("tensorflow", model, min_probability=0.01).extract(image)
+    b, _ = make("openvino", model, min_probability=0.01).extract(image)
+    assert a.descriptors is None and b.descriptors is None
+    rows, _ = common(a, b)
+    assert len(rows) == len(a) == len(b) > 50
+
+
+@pytest.mark.slow
+def test_fp16_is_a_matter_of_storage(make: Make, image: EvaluatedImage, shared: Path) -> None:
+    model = shared / "models/sp_v6_graph_int8_weights"
+    single, half = make("openvino", model), make("openvino", model, weights="f16")
+    for extractor in (single, half):
+        extractor.warm_up(image.size)
+    assert single.info().precision["label"] == "FP32"
+    assert half.info().precision["label"] == "FP16 weights, f32 compute"
+    assert half.info().precision["executed"] == {"f32": 1.0}
+    a, _ = single.extract(image)
+    b, _ = half.extract(image)
+    rows_a, rows_b = common(a, b)
+    assert len(rows_a) >= 290
+    cosine = np.einsum("nd,nd->n", a.descriptors[rows_a], b.descriptors[rows_b])
+    assert 0.999 < cosine.min() < 1
+
+
+@pytest.mark.slow
+def test_a_new_size_and_back(make: Make, image: EvaluatedImage, shared: Path) -> None:
+    extractor = make("openvino", shared / "models/sp_v6_graph_int8_weights")
+    first, _ = extractor.extract(image)
+    cropped = EvaluatedImage("crop", image.grey[:160, :200], np.eye(3))
+    small, _ = extractor.extract(cropped)
+    again, _ = extractor.extract(image)
+    assert small.size == Size(160, 200)
+    np.testing.assert_array_equal(first.keypoints, again.keypoints)
+    np.testing.assert_array_equal(first.descriptors, again.descriptors)
+
+
+def test_info_says_what_runs(make: Make, image: EvaluatedImage, shared: Path) -> None:
+    extractor = make("openvino", shared / "models/sp_v6_graph_int8_weights")
+    extractor.warm_up(image.size)
+    info = extractor.info()
+    assert info.precision["requested"] == "weights f32, hint f32" and info.precision["resolved"] == "f32"
+    layers = info.precision["layers"]
+    assert isinstance(layers, list)
+    assert sum(layer["type"] == "Convolution" for layer in layers) == 12
+    assert info.costs["compile_ms"] > 0 and info.costs["load_ms"] > 0 and info.costs["first_inference_ms"] > 0
+    assert info.threads["inference_num_threads"] == "1"
+
+
+def test_sides_must_be_divisible_by_8(make: Make, shared: Path) -> None:
+    extractor = make("openvino", shared / "models/sp_v6_graph_int8_weights")
+    with pytest.raises(ModelError, match=r"200x300 .* protocol\.image\.multiple_of=8"):
+        extractor.warm_up(Size(200, 300))
+
+
+@pytest.mark.parametrize("hint", ["bf16", "f16"])
+def test_a_precision_the_cpu_lacks_is_refused(
+    make: Make, shared: Path, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Capabilities are taken away where this CPU has them; where it has none, the refusal is the real one."""
+    from bench.runtimes import openvino as backend
+
+    real = backend.precision.check_hint
+
+    def without(hint: str, capabilities: list[str]) -> None:
+        real(hint, [name for name in capabilities if name not in ("BF16", "FP16")])
+
+    monkeypatch.setattr(backend.precision, "check_hint", without)
+    with pytest.raises(ModelError, match=f"inference_precision={hint} is not possible on this CPU"):
+        make("openvino", shared / "models/sp_v6_graph_int8_weights", inference_precision=hint)
+
+
+def test_bf16_computes_in_bf16_where_the_cpu_has_it(make: Make, image: EvaluatedImage, shared: Path) -> None:
+    import openvino
+
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU has no bfloat16")
+    extractor = make("openvino", shared / "models/sp_v6_graph_int8_weights", inference_precision="bf16")
+    extractor.warm_up(image.size)
+    assert extractor.info().precision["label"] == "FP32 weights, bf16 compute"
+
+
+@pytest.mark.slow
+def test_throughput_and_compilation_are_costs_of_the_method(tmp_path: Path) -> None:
+    from bench.config import compose
+    from bench.core.types import Context
+    from bench.features.base import create
+
+    config = compose([f"cache={tmp_path}"]).methods["superpoint_ov_fp32"]
+    extractor = create("fp32", config, Context(1, tmp_path, tmp_path))
+    grey = np.random.default_rng(0).integers(0, 255, (64, 96)).astype(np.uint8)
+    image = EvaluatedImage("a", grey, np.eye(3))
+    before = extractor.extract(image)[0]
+    rate = extractor.throughput([image], 0.3)  # type: ignore[attr-defined]
+    compiled = extractor.compile_costs(image.size)  # type: ignore[attr-defined]
+    costs = extractor.info().costs
+    assert costs["throughput_per_s"] == rate["images_per_s"] > 1
+    assert rate["streams"] >= 1
+    assert costs["compile_cached_ms"] == compiled["compile_cached_ms"] > 0
+    np.testing.assert_array_equal(extractor.extract(image)[0].keypoints, before.keypoints)

@@ -1,0 +1,133 @@
+"""Every preset composes, its constants are pinned by a hash, and the constants that define it are as published."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import pytest
+
+from bench.config import compose
+from bench.core.errors import ConfigError
+from bench.core.resources import resource
+from bench.schema import ProtocolConfig
+from bench.schema.identity import protocol_from, protocol_hash
+
+# A changed hash means changed constants: results under the old and the new preset must not be compared. Raise `version`
+# where the meaning of a constant changes in the code, and write the new hash here.
+HASHES = {
+    "strict": "9f7a1720819281c7",
+    "paper": "6c904f8706d53636",
+    "paper_repeatability": "4a3796923f2a03b1",
+    "paper_repeatability_nms8": "b144e0af5eec65e0",
+    "rpautrat": "e3a760e0938fa8d8",
+    "rpautrat_repeatability": "e51aa1d56ced967c",
+    "gluefactory": "c1de695c211a42b9",
+    "gluefactory_poselib": "edeab7c941166869",
+    "silk": "c1bea7490d968c2a",
+    "d2net": "3c56eec16028a560",
+    "pytorch_superpoint": "062d8c224c51f52d",
+}
+
+
+@functools.cache
+def preset(name: str, *overrides: str) -> ProtocolConfig:
+    found: ProtocolConfig = compose([f"protocol={name}", *overrides]).protocol
+    return found
+
+
+def test_every_file_is_pinned() -> None:
+    assert {path.stem for path in (resource("conf") / "protocol").glob("*.yaml")} == set(HASHES)
+
+
+@pytest.mark.parametrize("name", sorted(HASHES))
+def test_constants_are_pinned(name: str) -> None:
+    found = preset(name)
+    assert found.name == name
+    assert found.title
+    assert found.source
+    assert protocol_hash(found) == HASHES[name]
+
+
+@pytest.mark.parametrize("name", sorted(HASHES))
+def test_manifest_round_trip(name: str) -> None:
+    found = preset(name)
+    again = protocol_from(dataclasses.asdict(found))
+    assert again == found
+    assert protocol_hash(again) == HASHES[name]
+
+
+def test_presets_are_different_protocols() -> None:
+    assert len(set(HASHES.values())) == len(HASHES)
+
+
+def test_the_hash_ignores_prose_and_number_types_only() -> None:
+    base = ProtocolConfig(name="a")
+    assert protocol_hash(base) == protocol_hash(ProtocolConfig(name="b", title="t", source="s", unstated=["u"]))
+    assert protocol_hash(base) == protocol_hash(ProtocolConfig(name="a", repeatability_px=3))
+    for changes in ({"repeatability_px": 3.5}, {"version": 2}, {"gt_leak": True}, {"metrics": ["mma"]}):
+        assert protocol_hash(base) != protocol_hash(ProtocolConfig(name="a", **changes))  # type: ignore[arg-type]
+
+
+def test_an_override_changes_the_hash() -> None:
+    assert protocol_hash(preset("strict", "protocol.estimator.threshold_px=1.5")) != HASHES["strict"]
+    assert protocol_hash(preset("strict", "protocol.title=other")) == HASHES["strict"]
+
+
+def test_only_rpautrat_leaks_and_says_so() -> None:
+    leaky = {name for name in HASHES if preset(name).gt_leak}
+    assert leaky == {name for name in HASHES if preset(name).keypoints.gt_filter} == {"rpautrat"}
+    with pytest.raises(ConfigError, match="gt_leak"):
+        preset("strict", "protocol.keypoints.gt_filter=true")
+
+
+def test_sequence_sets() -> None:
+    reduced = {name for name in HASHES if preset(name).subset == "no_large"}
+    assert reduced == {"gluefactory", "gluefactory_poselib", "d2net"}
+
+
+def test_variants_differ_only_where_they_say() -> None:
+    def flat(config: object, prefix: str = "") -> dict[str, object]:
+        result: dict[str, object] = {}
+        for field in dataclasses.fields(config):  # type: ignore[arg-type]
+            value = getattr(config, field.name)
+            key = prefix + field.name
+            result |= flat(value, key + ".") if dataclasses.is_dataclass(value) else {key: value}
+        return result
+
+    def changed(a: str, b: str) -> set[str]:
+        one, two = flat(preset(a)), flat(preset(b))
+        return {key for key in one if one[key] != two[key]} - {"name", "title", "source", "unstated"}
+
+    assert changed("paper_repeatability", "paper_repeatability_nms8") == {"keypoints.nms.size"}
+    assert changed("gluefactory", "gluefactory_poselib") == {
+        "estimator.name", "estimator.threshold_px", "estimator.max_iterations", "estimator.confidence",
+    }  # fmt: skip
+
+
+def test_constants_of_the_sources() -> None:
+    rpautrat, silk, glue = preset("rpautrat"), preset("silk"), preset("gluefactory")
+    assert (rpautrat.image.grey, rpautrat.image.kernel, rpautrat.image.rounding) == (
+        "bt601_swapped", "tf1_bilinear", "truncate",
+    )  # fmt: skip
+    assert (rpautrat.keypoints.nms.kind, rpautrat.keypoints.nms.size, rpautrat.keypoints.nms.iou) == ("box", 8, 0.1)
+    assert (rpautrat.keypoints.max, rpautrat.keypoints.classical_max) == (1000, 1500)
+    for found in (rpautrat, silk, preset("paper"), preset("pytorch_superpoint")):
+        estimator = found.estimator
+        assert (estimator.name, estimator.threshold_px, estimator.max_iterations, estimator.confidence) == (
+            "opencv_ransac", 3.0, 2000, 0.995,
+        )  # fmt: skip
+        assert estimator.repeats == 1
+    assert silk.homography.thresholds_px == [1.0, 2.0, 3.0]
+    assert silk.image.target_size == "reference"
+    assert (glue.homography.corners, glue.homography.auc, glue.homography.aggregate) == ("size", "trapezoid", "median")
+    assert (glue.precision_strict, glue.precision_error) == (True, "symmetric")
+    assert preset("d2net").mma_px == [float(t) for t in range(1, 16)]
+    assert preset("paper").matcher.kind == "nn"
+    assert preset("pytorch_superpoint").matcher.max_distance == 0.7
+    strict = preset("strict")
+    assert (strict.estimator.repeats, strict.unstated, strict.gt_leak) == (10, [], False)
+
+
+def test_paper_presets_list_what_is_unstated() -> None:
+    assert all(preset(name).unstated for name in HASHES if name.startswith("paper"))

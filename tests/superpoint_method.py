@@ -1,0 +1,59 @@
+"""Real images and the SuperPoint methods of the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bench.core.types import Context, EvaluatedImage
+from bench.features.base import create
+from bench.features.superpoint import SuperPointExtractor
+from bench.schema import HomographicAdaptationConfig, ModelConfig, NmsConfig, SuperPointConfig
+
+Make = Callable[..., SuperPointExtractor]
+
+
+@pytest.fixture(scope="session")
+def photograph() -> NDArray[np.uint8]:
+    """A real grey photograph of 240x320 (HxW) with texture and edges."""
+    import cv2
+    from skimage import data
+
+    return cv2.resize(data.camera(), (320, 240), interpolation=cv2.INTER_AREA)
+
+
+@pytest.fixture(scope="session")
+def image(photograph: NDArray[np.uint8]) -> EvaluatedImage:
+    return EvaluatedImage("camera", photograph, np.eye(3))
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Exported and converted models, shared by the tests of a session."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def make(cache: Path) -> Make:
+    """Create a method: ``make("openvino", directory, graph="full")``; without a directory the builtin model."""
+
+    def method(backend: str, directory: Path | None = None, **keys: object) -> SuperPointExtractor:
+        settings: dict[str, object] = {
+            "max_keypoints": 300,
+            "threads": 1,
+            "nms": NmsConfig("box", 4, 0.1),
+            "min_probability": 0.001,
+            "border_px": 0,
+            "homographic_adaptation": HomographicAdaptationConfig(),
+            "model": ModelConfig("builtin") if directory is None else ModelConfig("path", str(directory)),
+        }
+        config = SuperPointConfig(backend=backend, **(settings | keys))  # type: ignore[arg-type]
+        extractor = create("method", config, Context(threads=1, cache=cache, data_root=cache / "data"))
+        assert isinstance(extractor, SuperPointExtractor)
+        return extractor
+
+    return method
