@@ -203,7 +203,7 @@ def extraction_times(times: pd.DataFrame) -> pd.DataFrame:
     calibration = calibration[~calibration.index.duplicated()]
     stages = times[times["stage"].isin(TIME_STAGES) & (times["method"] != "calibration")]
     keys = ["method", "repeat", "block", "item"]
-    total = stages.groupby(keys, sort=True, as_index=False)["ms"].sum()
-    index = pd.MultiIndex.from_frame(total[["repeat", "block"]])
+    total = stages.groupby(keys, sort=True)["ms"].sum().reset_index()
+    index = pd.MultiIndex.from_arrays([total["repeat"], total["block"]])
     total["calibration_ms"] = calibration.reindex(index).to_numpy(np.float64)
     return total

@@ -148,7 +148,8 @@ def _outputs(
             ("descriptor_change", rows["descriptor_change"] > gate.image_descriptors, "change of descriptors"),
         ):
             if bad.any():
-                worst = rows.loc[rows[column].idxmin() if column == "keypoints_found" else rows[column].idxmax()]
+                at = rows[column].argmin() if column == "keypoints_found" else rows[column].argmax()
+                worst = rows.iloc[int(at)]
                 text = (
                     f"{int(bad.sum())} of {len(rows)} images changed: {worst[column]:.0%} {words} on {worst['image']}"
                 )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from omegaconf import MISSING
 
 from bench.core.errors import ModelError
+from bench.report.console import TextColumn, TextSection, print_table
 from bench.schema import ModelConfig, at_least, one_of
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ def main(config: ConvertConfig) -> int:
         If the shape does not fit the network, NNCF is missing, or a conversion fails.
     """
     rows, facts = convert(config)
-    print(table(rows))
+    _print(rows)
     report = Path(config.output) / "convert.json"
     report.write_text(json.dumps(facts | {"models": [asdict(row) for row in rows]}, indent=1) + "\n", encoding="utf-8")
     print(f"models and {report.name}: {report.parent}")
@@ -143,25 +144,25 @@ def convert(config: ConvertConfig) -> tuple[list[Converted], dict[str, object]]:
     return rows, {"shape": shape, "graph": config.graph, "fingerprint": fingerprint.as_dict()}
 
 
-def table(rows: list[Converted]) -> str:
-    """The rows as aligned text."""
+def _print(rows: list[Converted]) -> None:
     keys = list(rows[0].max_difference) if rows else []
-    head = ["weights", "MB", "compute", "compile ms", "cached ms", "infer ms"]
-    lines = [[*head, *(f"max|d {key}|" for key in keys), "keypoints", "min cosine"]]
-    for row in rows:
-        lines.append([
+    heads = ["weights", "compute", "MB", "compile ms", "cached ms", "infer ms"]
+    heads += [*(f"max|d {key}|" for key in keys), "keypoints", "min cosine"]
+    cells = [
+        [
             row.weights,
-            f"{row.size_mb:.2f}",
             row.precision,
+            f"{row.size_mb:.2f}",
             f"{row.compile_ms:.0f}",
             f"{row.compile_cached_ms:.0f}",
             f"{row.infer_ms:.1f}",
             *(f"{row.max_difference[key]:.1e}" for key in keys),
             f"{row.common_keypoints}/{row.keypoints}",
             "" if row.min_cosine is None else f"{row.min_cosine:.6f}",
-        ])  # fmt: skip
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+        ]
+        for row in rows
+    ]
+    print_table([TextColumn(head, i > 1) for i, head in enumerate(heads)], [TextSection(cells)])
 
 
 def _photograph(shape: list[int], scale: float) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ from bench.parity.config import ParityConfig
 from bench.parity.page import words, write_report
 from bench.parity.summary import Frames, frames
 from bench.parity.tables import main_table
+from bench.report.console import TextColumn, TextSection, print_table, terminal
 from bench.schema.identity import protocol_hash
 from bench.timing import host
 
@@ -121,22 +122,14 @@ def main(config: ParityConfig) -> int:
 
 
 def _print(made: Frames, comparison: Comparison, manifest: dict[str, Any], thresholds_px: list[float]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False)
+    console = terminal()
     table = main_table(made, manifest, thresholds_px)
     wanted = ["method", "lost_0px", "gained_0px", "turn_max", "jaccard", "shift", "floor"]
     flips = [head.key for head in table.heads if head.key.startswith("flip_")]
-    shown = table.select(wanted + (flips if console.width >= 140 else []))
-    rich = Table(box=box.SIMPLE_HEAD, title=table.title, title_justify="left", pad_edge=False, padding=(0, 1))
-    for head in shown.heads:
-        rich.add_column(head.text, justify="right" if head.numeric else "left", no_wrap=not head.numeric)
-    for section in shown.sections:
-        for row in section.rows:
-            rich.add_row(*(f"{cell.text} {cell.interval}".strip() for cell in row))
-    console.print(rich)
+    shown = table.select([*wanted, *flips])
+    columns = [TextColumn(head.text, head.numeric, int(head.key in flips)) for head in shown.heads]
+    rows = [[f"{cell.text} {cell.interval}".strip() for cell in row] for part in shown.sections for row in part.rows]
+    print_table(columns, [TextSection(rows)], title=table.title, console=console)
     for heading, said in words(made, comparison, manifest):
         console.print(heading, style="bold", markup=False)
         for sentence in said:

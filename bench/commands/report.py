@@ -27,7 +27,7 @@ def register(store: ConfigStore) -> None:
 
 def main(config: ReportConfig) -> int:
     """Render the run and say where the page is."""
-    from bench.report.tables import print_tables
+    from bench.report.render import print_tables
     from bench.run.benchmark import render
 
     finished = render(Path(config.run_dir))

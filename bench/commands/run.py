@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bench.report.tables import print_tables
+from bench.report.render import print_tables
 from bench.run.benchmark import run
 from bench.schema import RunConfig
 

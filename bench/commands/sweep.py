@@ -19,7 +19,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from bench.core.errors import BenchError, ConfigError, ModelError
+from bench.core.frames import records
 from bench.core.types import Context, EvaluatedImage, Size
+from bench.report.console import TextColumn, TextSection, print_table
 from bench.run.worker import Worker
 from bench.schema import ModelConfig, ProtocolConfig, SuperPointConfig, at_least
 
@@ -191,23 +193,24 @@ def summarise(rows: pd.DataFrame, methods: Mapping[str, Any], peaks_gflops: Mapp
     table = []
     timed = rows[rows["stage"] != "refused"]
     keys = ["method", "height", "width", "threads", "batch"]
-    for (method, height, width, threads, batch), group in timed.groupby(keys, sort=True):
+    for key, group in timed.groupby(keys, sort=True):
+        method, (height, width, threads, batch) = str(key[0]), (int(str(part)) for part in key[1:])
         stages = group.pivot_table(index=["repeat", "item"], columns="stage", values="ms")
         total = stages.sum(axis=1)
         # Images and repeats alternate between methods, so each extraction is a block of its own.
         interval = bootstrap_quantile(total.to_numpy(), np.arange(len(total)), 0.5)
         infer_ms = float(stages["infer"].median())
         row = {
-            "method": method, "height": int(height), "width": int(width), "threads": int(threads),
-            "batch": int(batch), "median_ms": interval.value, "low": interval.low, "high": interval.high,
+            "method": method, "height": height, "width": width, "threads": threads,
+            "batch": batch, "median_ms": interval.value, "low": interval.low, "high": interval.high,
             "p90_ms": float(total.quantile(0.9)), "infer_ms": infer_ms,
             "decode_share": float(stages["decode"].median()) / infer_ms if "decode" in stages else np.nan,
         }  # fmt: skip
-        config = methods[str(method)]
+        config = methods[method]
         if isinstance(config, SuperPointConfig):
-            gmac = superpoint_gmac(Size(int(height), int(width)), config.descriptors)
+            gmac = superpoint_gmac(Size(height, width), config.descriptors)
             gflops = 2 * gmac / (infer_ms / 1e3)
-            peak = peaks_gflops[int(threads)]
+            peak = peaks_gflops[threads]
             row |= {"gmac": gmac, "gflops": gflops, "peak_gflops": peak, "share_of_peak": gflops / peak}
         table.append(row)
     return pd.DataFrame(table)
@@ -252,37 +255,23 @@ def main(config: SweepConfig) -> int:
 
 
 def _print(summary: pd.DataFrame, labels: Mapping[str, str]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="Latency per image: preprocess, infer and decode", title_justify="left", box=box.SIMPLE_HEAD)
-    for head in (
-        "method",
-        "size (HxW)",
-        "threads",
-        "batch",
-        "median ms",
-        "95 %",
-        "p90 ms",
-        "decode",
-        "GFLOP/s",
-        "of peak",
-    ):
-        table.add_column(head, no_wrap=True, justify="left" if head in ("method", "size (HxW)") else "right")
-    for row in summary.to_dict("records"):
+    heads = ["method", "size (HxW)", "threads", "batch", "median ms", "95 %", "p90 ms", "decode", "GFLOP/s", "of peak"]
+    columns = [TextColumn(head, i > 1, {"decode": 1, "p90 ms": 2}.get(head, 0)) for i, head in enumerate(heads)]
+    rows = []
+    for row in records(summary):
         network = np.isfinite(row.get("gflops", np.nan))
-        table.add_row(
-            labels[str(row["method"])],
-            str(Size(row["height"], row["width"])),
-            str(row["threads"]),
-            str(row["batch"]),
-            f"{row['median_ms']:.1f}",
-            f"{row['low']:.1f} to {row['high']:.1f}",
-            f"{row['p90_ms']:.1f}",
-            f"{row['decode_share']:.1%}" if np.isfinite(row["decode_share"]) else "-",
-            f"{row['gflops']:.0f}" if network else "-",
-            f"{row['share_of_peak']:.0%}" if network else "-",
+        rows.append(
+            [
+                labels[str(row["method"])],
+                str(Size(row["height"], row["width"])),
+                str(row["threads"]),
+                str(row["batch"]),
+                f"{row['median_ms']:.1f}",
+                f"{row['low']:.1f} to {row['high']:.1f}",
+                f"{row['p90_ms']:.1f}",
+                f"{row['decode_share']:.1%}" if np.isfinite(row["decode_share"]) else "-",
+                f"{row['gflops']:.0f}" if network else "-",
+                f"{row['share_of_peak']:.0%}" if network else "-",
+            ]
         )
-    console = Console()
-    console.print(table, width=max(console.width, 112))
+    print_table(columns, [TextSection(rows)], title="Latency per image: preprocess, infer and decode")

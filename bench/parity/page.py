@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.core.frames import records
 from bench.parity.compare import Comparison
 from bench.parity.drift import partners
 from bench.parity.summary import Frames, layer_summary, sentences, tensor_summary
@@ -38,7 +39,7 @@ def words(frames: Frames, comparison: Comparison, manifest: Mapping[str, Any]) -
     isa = get(manifest, "host", "isa", default=[])
     host = precision.host_sentence(isa)
     found = [("This processor", [host])] if host else []
-    rows = {row["method"]: row for row in frames.methods.to_dict("records")}
+    rows = {row["method"]: row for row in records(frames.methods)}
     for name, method in manifest["methods"].items():
         config, executed = method["config"], get(method, "info", "precision", "executed", default={})
         text = [precision.explain(config["weights"], config["inference_precision"], executed, isa)]
@@ -168,8 +169,8 @@ def write_report(
     for path in (folder / "plots").glob("*"):
         if path not in kept:
             path.unlink()
-    records = {name: frame.to_dict("records") for name, frame in tables.items()}
-    write_json(folder / "parity.json", plain(manifest | {"refused": comparison.refused, "words": lead} | records))
+    rows_of = {name: records(frame) for name, frame in tables.items()}
+    write_json(folder / "parity.json", plain(manifest | {"refused": comparison.refused, "words": lead} | rows_of))
     page = folder / "parity.html"
     write_atomic(page, render_page(manifest, results, details, plots, [], related, lead, READING).encode())
     return page

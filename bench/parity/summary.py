@@ -114,7 +114,7 @@ def tensor_summary(tensors: pd.DataFrame) -> pd.DataFrame:
         return tensors
     largest = ["max_abs", "max_relative", "n_not_finite"]
     means = ["mean_abs", "mean_relative", "l2_relative"]
-    quantiles = [name for name in tensors if name.startswith("p") and name.endswith("_abs")]
+    quantiles = [name for name in map(str, tensors) if name.startswith("p") and name.endswith("_abs")]
     how = dict.fromkeys(largest, "max") | dict.fromkeys(means, "mean") | dict.fromkeys(quantiles, "median")
     return tensors.groupby(["method", "tensor"], sort=False, as_index=False).agg(how)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.core.frames import records
 from bench.parity.measure import RADII_PX
 from bench.parity.summary import COSINE_QUANTILES, Frames, angle_deg, degrees, layer_summary, percent, tensor_summary
 from bench.report.columns import DASH
@@ -77,7 +78,7 @@ def main_table(frames: Frames, manifest: Manifest, thresholds_px: Sequence[float
                f"corner error is at most {t:g} px; below it the same within the reference.") for t in thresholds_px),
     )  # fmt: skip
     rows = []
-    for row in frames.methods.to_dict("records"):
+    for row in records(frames.methods):
         flips = (
             beside(row[f"flip_{t:g}px"], row[f"noise_flip_{t:g}px"]) if f"flip_{t:g}px" in row else Cell(DASH)
             for t in thresholds_px
@@ -104,7 +105,7 @@ def _by_method(frame: pd.DataFrame, manifest: Manifest, cells: Any) -> tuple[Sec
     sections = []
     for name in dict.fromkeys(frame["method"]):
         title = f"{label(manifest, str(name))}: {precision_label(manifest, str(name))}"
-        rows = tuple(tuple(cells(row)) for row in frame[frame["method"] == name].to_dict("records"))
+        rows = tuple(tuple(cells(row)) for row in records(frame[frame["method"] == name]))
         sections.append(Section(title, rows))
     return tuple(sections)
 
@@ -126,7 +127,7 @@ def tensors_table(frames: Frames, manifest: Manifest) -> Table | None:
     if not len(frames.tensors):
         return None
     summary = tensor_summary(frames.tensors)
-    quantiles = [name for name in summary if name.startswith("p")]
+    quantiles = [name for name in map(str, summary) if name.startswith("p")]
     heads = (
         Head("tensor", "tensor", False),
         Head("max_abs", "max", True, "Largest absolute difference of all images."),
@@ -176,7 +177,7 @@ def keypoints_table(frames: Frames, manifest: Manifest) -> Table:
     )  # fmt: skip
     rows = tuple(
         (*_names(row, manifest), *(share(row[head.key]) for head in heads[2:-1]), number(row["n_keypoints"]))
-        for row in frames.methods.to_dict("records")
+        for row in records(frames.methods)
     )
     note = "Shares of the reference's keypoints. Partners are assigned one to one, nearest first."
     return Table("keypoints", "Keypoints", caption(manifest), note, heads, (Section("", rows),))
@@ -207,7 +208,7 @@ def cosines_table(frames: Frames, manifest: Manifest) -> Table | None:
             *(Cell(f"{row[name]:.7f}", f"{angle_deg(row[name]):.3g}°", value=row[name]) for name in names),
             Cell(_six(row["score_rank_correlation_min"])),
         )
-        for row in frames.methods.to_dict("records")
+        for row in records(frames.methods)
     )
     return Table("cosines", "Descriptors and scores", caption(manifest), "", heads, (Section("", rows),))
 
@@ -231,7 +232,7 @@ def verdicts_table(frames: Frames, manifest: Manifest, thresholds_px: Sequence[f
             *_names(row, manifest), pixels(row["first_shift_px"]),
             *(number(int(row[head.key])) for head in heads[3:-1]), number(row["n_pairs"]),
         )
-        for row in frames.methods.to_dict("records")
+        for row in records(frames.methods)
     )  # fmt: skip
     note = "One estimate per pair, matches in the matcher's order. Compare with the flips that noise alone gives."
     return Table("verdicts", "First estimates", caption(manifest), note, heads, (Section("", rows),))
@@ -254,6 +255,6 @@ def pairs_table(frames: Frames, manifest: Manifest) -> Table | None:
             Cell(label(manifest, row["method"])), Cell(str(row["pair"])),
             *(write.get(key, pixels)(row[key]) for key in keys),
         )
-        for row in frames.pairs.to_dict("records")
+        for row in records(frames.pairs)
     )  # fmt: skip
     return Table("pairs", "Every pair", caption(manifest), "", heads, (Section("", rows),))

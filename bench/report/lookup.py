@@ -6,6 +6,7 @@ import math
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
+from bench.core.frames import records
 from bench.metrics.columns import Column
 
 if TYPE_CHECKING:
@@ -28,14 +29,14 @@ class Lookup:
 
     def __init__(self, table: pd.DataFrame, differences: pd.DataFrame | None = None) -> None:
         self.rows: dict[tuple[str, str, str], dict[str, Any]] = {
-            (str(row["method"]), str(row["split"]), str(row["metric"])): row for row in table.to_dict("records")
+            (str(row["method"]), str(row["split"]), str(row["metric"])): row for row in records(table)
         }
         self.metrics = list(dict.fromkeys(metric for _, _, metric in self.rows))
         self.methods = list(dict.fromkeys(method for method, _, _ in self.rows))
         found = {split for _, split, _ in self.rows}
         self.splits = [s for s in SPLITS if s in found] + sorted(found - set(SPLITS) - {"-"})
         self._paired: dict[tuple[str, str, str, str], dict[str, Any]] = {}
-        for row in [] if differences is None else differences.to_dict("records"):
+        for row in [] if differences is None else records(differences):
             key = (str(row["method"]), str(row["reference"]), str(row["split"]), str(row["metric"]))
             self._paired[key] = row
 

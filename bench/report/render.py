@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from rich.text import Text
+
 from bench.report.columns import DASH
 from bench.report.conditions import Manifest, get, label, precision_label
-from bench.report.tables import Cell, Section, Table, method_order
+from bench.report.console import TextColumn, TextSection, build_table, terminal
+from bench.report.tables import Cell, Head, Section, Table, main_table, method_order, published_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,39 +30,32 @@ _LATEX = {
 }  # fmt: skip
 
 
-def to_console(table: Table, width: int = 120) -> RichTable:
-    """Return the columns that fit a terminal of `width` columns: accuracies, median time, speed-up.
+def to_console(table: Table, width: int | None = None) -> RichTable:
+    """Return the columns a terminal shows: accuracies, median time, speed-up.
 
-    Intervals are shortened to two decimals; below 115 columns they are left out.
+    Parameters
+    ----------
+    table : Table
+    width : int, optional
+        Columns of the terminal; intervals, shortened to two decimals, are left out below 115. None: everything.
     """
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
     shown = table.select([head.key for head in table.heads if _CONSOLE.fullmatch(head.key)])
-    console = RichTable(
-        box=box.SIMPLE_HEAD, title=table.title, title_justify="left", caption=table.caption, caption_justify="left",
-        pad_edge=False, padding=(0, 1),
-    )  # fmt: skip
-    for head in shown.heads:
-        console.add_column(
-            head.text, justify="right" if head.numeric else "left",
-            no_wrap=head.numeric or (head.key == "method" and width >= 100),
-            min_width=10 if head.key == "precision" else None, overflow="fold",
-        )  # fmt: skip
+    intervals = width is None or width >= 115
+    columns = [TextColumn(head.text, head.numeric) for head in shown.heads]
+    sections = []
     for section in shown.sections:
-        if len(shown.sections) > 1:
-            console.add_row(Text(section.title, style="italic"))
-        for row in section.rows:
-            cells = []
-            for head, cell in zip(shown.heads, row, strict=True):
-                ratio = head.key.startswith(("accuracy", "mma", "repeatability"))
-                interval = f" {_short(cell.interval)}" if cell.interval and ratio and width >= 115 else ""
-                text = Text(cell.text, style="bold" if cell.best else "")
-                cells.append(text.append(interval, style="not bold dim"))
-            console.add_row(*cells)
-        console.add_section()
-    return console
+        rows = [
+            [_console_cell(head, cell, intervals) for head, cell in zip(shown.heads, row, strict=True)]
+            for row in section.rows
+        ]
+        sections.append(TextSection(rows, section.title if len(shown.sections) > 1 else ""))
+    return build_table(columns, sections, title=table.title, caption=table.caption, width=width)
+
+
+def _console_cell(head: Head, cell: Cell, intervals: bool) -> Text:
+    ratio = head.key.startswith(("accuracy", "mma", "repeatability"))
+    interval = f" {_short(cell.interval)}" if cell.interval and ratio and intervals else ""
+    return Text(cell.text, style="bold" if cell.best else "").append(interval, style="not bold dim")
 
 
 def _short(interval: str) -> str:
@@ -174,3 +170,13 @@ def to_csv(summary: Any, manifest: Manifest) -> str:
     frame["data"] = get(manifest, "dataset", "name", default="")
     frame["data_note"] = get(manifest, "dataset", "note", default="")
     return str(frame.to_csv(index=False, lineterminator="\n"))
+
+
+def print_tables(summary: Any, manifest: Manifest, published: pd.DataFrame | None = None) -> None:
+    """Print the main table, and published numbers where they fit, to the terminal."""
+    console = terminal()
+    width = console.width if console.is_terminal else None
+    for table in (main_table(summary, manifest), published_table(published, manifest)):
+        if table is not None:
+            laid_out = to_console(table, width)
+            console.print(laid_out, width=max(console.width, laid_out.width or 0), soft_wrap=False)

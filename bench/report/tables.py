@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.core.frames import records
 from bench.metrics.columns import Column, column
 from bench.report import columns as cols
 from bench.report.columns import (
@@ -209,13 +210,13 @@ def differences_table(summary: Any, manifest: Manifest, wanted: Sequence[str] = 
              "changes in the robust estimator."),
         Head("verdict", "verdict", False),
     )  # fmt: skip
-    records = frame.to_dict("records")
-    found = list(dict.fromkeys(str(row["split"]) for row in records))
-    shown = {c.name: c for c in choose((str(row["metric"]) for row in records), wanted)}
+    found_rows = records(frame)
+    found = list(dict.fromkeys(str(row["split"]) for row in found_rows))
+    shown = {c.name: c for c in choose((str(row["metric"]) for row in found_rows), wanted)}
     sections = []
     for split in [s for s in SPLITS if s in found] + [s for s in found if s not in SPLITS]:
         rows = []
-        for row in records:
+        for row in found_rows:
             if str(row["split"]) != split or str(row["metric"]) not in shown:
                 continue
             known = shown[str(row["metric"])]
@@ -256,7 +257,7 @@ def published_table(published: pd.DataFrame | None, manifest: Manifest) -> Table
         Head("status", "status", False), Head("source", "source", False),
     )  # fmt: skip
     rows = []
-    for row in published.to_dict("records"):
+    for row in records(published):
         known = column(str(row["metric"]))
         size, low, high = (number(row.get(key)) for key in ("difference", "low", "high"))
         ours, theirs = number(row.get("ours")), number(row.get("published"))
@@ -368,16 +369,3 @@ def _in_words(manifest: Manifest, method: str) -> str:
         return ""
     isa = get(manifest, "host", "isa", default=[])
     return explain(config["weights"], config.get("inference_precision", "f32"), executed, isa)
-
-
-def print_tables(summary: Any, manifest: Manifest, published: pd.DataFrame | None = None) -> None:
-    """Print the main table, and published numbers where they fit, to the terminal."""
-    from rich.console import Console
-
-    from bench.report.render import to_console
-
-    console = Console()
-    console.print(to_console(main_table(summary, manifest), console.width))
-    beside = published_table(published, manifest)
-    if beside is not None:
-        console.print(to_console(beside, console.width))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,7 +177,7 @@ def _stacked(rows: pd.DataFrame, name: str) -> Floats | None:
 
 def failure_counts(rows: pd.DataFrame) -> dict[str, int]:
     """Pairs without a result, by kind of failure, and all of them together as ``failures``."""
-    found: dict[str, Any] = rows["outcome"].astype(str).value_counts().to_dict()
+    found = rows["outcome"].astype(str).value_counts()
     kinds = [str(outcome) for outcome in Outcome if outcome is not Outcome.OK]
     counts = {f"failures_{kind}": int(found.get(kind, 0)) for kind in kinds}
     return {"failures": sum(counts.values()), **counts}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import DataError
+from bench.core.frames import records
 from bench.core.resources import resource
 from bench.schema import ProtocolConfig
 from bench.schema.identity import protocol_hash
@@ -58,7 +59,7 @@ def load(folder: Path | None = None) -> pd.DataFrame:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
         if tuple(frame.columns) != COLUMNS:
             raise DataError(f"{path}: the columns must be {', '.join(COLUMNS)}; found {', '.join(frame.columns)}")
-        for number, row in enumerate(frame.to_dict("records"), start=2):
+        for number, row in enumerate(records(frame), start=2):
             where = f"{path}, line {number}"
             for key, allowed in (("status", STATUSES), ("split", SPLITS)):
                 if row[key] not in allowed:
@@ -124,9 +125,9 @@ def compare(table: pd.DataFrame, manifest: Mapping[str, Any], protocol: Protocol
     known = load()
     known = known[(known["protocol"] == protocol.name) & (known["dataset"] == data["name"])]
     rows = []
-    for ours in table.to_dict("records"):
+    for ours in records(table):
         fits = (known["method"] == family(str(ours["method"]))) & (known["metric"] == ours["metric"])
-        for theirs in known[fits & (known["split"] == ours["split"])].to_dict("records"):
+        for theirs in records(known[fits & (known["split"] == ours["split"])]):
             size, low, high = (float(ours[key]) - theirs["value"] for key in ("value", "low", "high"))
             cells = (
                 theirs["source"], ours["method"], ours["split"], ours["metric"], theirs["value"], ours["value"], size,

@@ -318,7 +318,8 @@ def _times(method: str, times: pd.DataFrame, pairs: pd.DataFrame, settings: _Set
             result.append(_row(method, "all", "latency_p99_ms", _plain(bound)))
         base = own if method == settings.reference else image_times(times, settings.reference)
         if len(base):
-            ratio = quantile_ratio(base["ms"], base["block"], ms, blocks, 0.5, draws, seed)
+            reference = base["ms"].to_numpy(np.float64), base["block"].to_numpy()
+            ratio = quantile_ratio(*reference, ms, blocks, 0.5, draws, seed)
             result.append(_row(method, "all", "speedup", ratio))
         for stage in STAGES:
             interval = bootstrap_quantile(own[stage], blocks, 0.5, draws, seed)

@@ -135,5 +135,5 @@ def test_csv_has_a_row_per_method_and_split_and_reads_back(run: SimulatedRun) ->
 
 
 def test_print_tables_says_where_the_data_ends(run: SimulatedRun, capsys: pytest.CaptureFixture[str]) -> None:
-    tables.print_tables(run.summary, run.manifest)
+    render.print_tables(run.summary, run.manifest)
     assert "15 of 580 pairs" in " ".join(capsys.readouterr().out.split())

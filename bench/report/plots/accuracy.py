@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from bench.core.frames import records
 from bench.report.plots.labels import Segment, place_labels
 from bench.report.plots.style import (
     INK,
@@ -32,7 +33,7 @@ _ENDS = ((0, -1.0), (1, 1.0))
 
 def _rows(table: pd.DataFrame, metric: str, split: str = "all") -> dict[str, dict[str, Any]]:
     chosen = table[(table["metric"] == metric) & (table["split"] == split) & table["value"].notna()]
-    return {str(row["method"]): row for row in chosen.to_dict("records")}
+    return {str(row["method"]): row for row in records(chosen)}
 
 
 def _arms(row: dict[str, Any]) -> NDArray[np.float64]:
