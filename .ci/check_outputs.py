@@ -12,7 +12,15 @@ import pandas as pd
 run = Path(sys.argv[1])
 METHODS = {"superpoint_tf", "superpoint_ov_fp32", "superpoint_ov_fp16", "sift", "orb"}
 
-for name in ("summary.csv", "summary.md", "summary.tex", "pairs.parquet", "times.parquet", "manifest.json", "report.html"):
+for name in (
+    "summary.csv",
+    "summary.md",
+    "summary.tex",
+    "pairs.parquet",
+    "times.parquet",
+    "manifest.json",
+    "report.html",
+):
     path = run / name
     assert path.is_file() and path.stat().st_size > 100, f"{path} is missing or empty"
 assert list(run.glob("plots/*.png")) and list(run.glob("plots/*.svg")), "plots are missing"

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table as RichTable
 
-_CONSOLE = re.compile(r"method|precision|(accuracy|mma)_[\d.]+px|repeatability|latency_median_ms|speedup")
+_CONSOLE = re.compile(
+    r"method|precision|(accuracy|mma)_[\d.]+px|repeatability|latency_median_ms|speedup"
+    r"|split|metric|ours|published|difference|status|source"
+)
 _WIDE = 9
 """Columns from which a LaTeX table writes intervals below their values."""
 _LATEX = {
@@ -31,7 +34,7 @@ _LATEX = {
 
 
 def to_console(table: Table, width: int | None = None) -> RichTable:
-    """Return the columns a terminal shows: accuracies, median time, speed-up.
+    """Return the columns a terminal shows: accuracies, median time, speed-up; published numbers.
 
     Parameters
     ----------
@@ -54,7 +57,9 @@ def to_console(table: Table, width: int | None = None) -> RichTable:
 
 def _console_cell(head: Head, cell: Cell, intervals: bool) -> Text:
     ratio = head.key.startswith(("accuracy", "mma", "repeatability"))
-    interval = f" {_short(cell.interval)}" if cell.interval and ratio and intervals else ""
+    interval = ""
+    if cell.interval and intervals and (ratio or head.key == "difference"):
+        interval = f" {_short(cell.interval) if ratio else cell.interval}"
     return Text(cell.text, style="bold" if cell.best else "").append(interval, style="not bold dim")
 
 
@@ -172,11 +177,13 @@ def to_csv(summary: Any, manifest: Manifest) -> str:
     return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
-def print_tables(summary: Any, manifest: Manifest, published: pd.DataFrame | None = None) -> None:
+def print_tables(summary: Any, manifest: Manifest) -> None:
     """Print the main table, and published numbers where they fit, to the terminal."""
     console = terminal()
     width = console.width if console.is_terminal else None
-    for table in (main_table(summary, manifest), published_table(published, manifest)):
+    beside = published_table(summary.published, manifest)
+    # The caption of the main table stands just above.
+    for table in (main_table(summary, manifest), beside and replace(beside, caption=beside.note)):
         if table is not None:
             laid_out = to_console(table, width)
             console.print(laid_out, width=max(console.width, laid_out.width or 0), soft_wrap=False)

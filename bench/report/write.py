@@ -40,7 +40,6 @@ def write_report(
     times: pd.DataFrame,
     summary: Any,
     drawings: Sequence[MatchDrawing] | None = None,
-    published: pd.DataFrame | None = None,
 ) -> Path:
     """Write summary.csv, summary.md, summary.tex, plots/ and report.html into a run directory.
 
@@ -52,11 +51,9 @@ def write_report(
     pairs, times : DataFrame
         Rows of pairs.parquet and times.parquet.
     summary : bench.summary.table.Summary
-        ``table`` and ``differences``; ``published``, if it has it, unless `published` is given.
+        ``table``, ``differences`` and ``published`` are read.
     drawings : sequence of MatchDrawing, optional
         None keeps the drawings that an earlier call left in ``plots/``.
-    published : DataFrame, optional
-        See `bench.report.tables.published_table`.
 
     Returns
     -------
@@ -72,7 +69,7 @@ def write_report(
     """
     from bench.core.files import write_atomic
 
-    made = _tables(summary, manifest, pairs, getattr(summary, "published", None) if published is None else published)
+    made = _tables(summary, manifest, pairs)
     write_atomic(run_dir / "summary.csv", render.to_csv(summary, manifest).encode())
     write_atomic(run_dir / "summary.md", "\n".join(render.to_markdown(table) for table in made.printed).encode())
     write_atomic(run_dir / "summary.tex", "\n".join(render.to_latex(table) for table in made.printed).encode())
@@ -90,7 +87,7 @@ def write_report(
     return path
 
 
-def _tables(summary: Any, manifest: Manifest, pairs: pd.DataFrame, published: pd.DataFrame | None) -> _Tables:
+def _tables(summary: Any, manifest: Manifest, pairs: pd.DataFrame) -> _Tables:
     def metrics(name: str, title: str, wanted: Sequence[str], splits: Sequence[str] | None = None) -> Table | None:
         return tables.metric_table(name, title, wanted, summary, manifest, splits)
 
@@ -99,7 +96,7 @@ def _tables(summary: Any, manifest: Manifest, pairs: pd.DataFrame, published: pd
     every = tables.differences_table(summary, manifest)
     others = (
         tables.differences_table(summary, manifest, cols.HEADLINE) or every,
-        tables.published_table(published, manifest),
+        tables.published_table(summary.published, manifest),
         metrics("homography", "Homography, more measures", cols.HOMOGRAPHY),
         metrics("noise", "Noise of the robust estimator", cols.NOISE),
         metrics("detectors", "Keypoints", cols.DETECTORS) if main.title != tables.DETECTOR_TITLE else None,

@@ -5,7 +5,6 @@ The files lie in ``results/published/*.csv``; ``results/published/README.md`` de
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from bench.core.frames import records
 from bench.core.resources import resource
 from bench.schema import ProtocolConfig
 from bench.schema.identity import protocol_hash
+from bench.schema.presets import preset, preset_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,17 +89,6 @@ def family(method: str) -> str:
     return method
 
 
-@functools.cache
-def _preset_hash(name: str) -> str | None:
-    from bench.config import compose
-    from bench.core.errors import BenchError
-
-    try:
-        return protocol_hash(compose([f"protocol={name}"]).protocol)
-    except BenchError:
-        return None
-
-
 def compare(table: pd.DataFrame, manifest: Mapping[str, Any], protocol: ProtocolConfig) -> pd.DataFrame | None:
     """Put published numbers beside ours where, and only where, preset and data set are the same.
 
@@ -120,7 +109,9 @@ def compare(table: pd.DataFrame, manifest: Mapping[str, Any], protocol: Protocol
 
     data = manifest.get("dataset", {})
     complete = len(data.get("pairs", ())) == _PAIRS[protocol.subset]
-    if data.get("name") != "hpatches" or not complete or _preset_hash(protocol.name) != protocol_hash(protocol):
+    if data.get("name") != "hpatches" or not complete or protocol.name not in preset_names():
+        return None
+    if protocol_hash(preset(protocol.name)) != protocol_hash(protocol):
         return None
     known = load()
     known = known[(known["protocol"] == protocol.name) & (known["dataset"] == data["name"])]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 import shutil
@@ -137,3 +138,12 @@ def test_csv_has_a_row_per_method_and_split_and_reads_back(run: SimulatedRun) ->
 def test_print_tables_says_where_the_data_ends(run: SimulatedRun, capsys: pytest.CaptureFixture[str]) -> None:
     render.print_tables(run.summary, run.manifest)
     assert "15 of 580 pairs" in " ".join(capsys.readouterr().out.split())
+
+
+def test_print_tables_shows_published_numbers(run: SimulatedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"source": "paper, Table 4", "method": "sift", "split": "all", "metric": "accuracy_3px", "published": 0.676,
+           "ours": 0.5, "difference": -0.176, "low": -0.2, "high": -0.1, "status": "verified"}  # fmt: skip
+    summary = dataclasses.replace(run.summary, published=pd.DataFrame([row]))
+    render.print_tables(summary, run.manifest)
+    shown = capsys.readouterr().out
+    assert "Published numbers" in shown and ".676" in shown

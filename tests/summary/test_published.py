@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hydra import initialize_config_dir
 
 from bench.config import compose
 from bench.core.errors import DataError
@@ -157,6 +158,14 @@ def test_shown_where_preset_and_data_match() -> None:
     assert (sift["low"], sift["high"]) == pytest.approx((-0.116, -0.066))
     assert "akaze" not in set(found["method"])
     assert {0.836, 0.807} <= set(found[found["method"] == "superpoint_tf"]["published"])
+
+
+def test_they_are_found_while_hydra_is_active() -> None:
+    expected = case()
+    with initialize_config_dir(str(resource("conf")), version_base="1.3"):
+        found = case()
+    assert found is not None and expected is not None
+    pd.testing.assert_frame_equal(found, expected)
 
 
 @pytest.mark.parametrize(
