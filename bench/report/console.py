@@ -109,9 +109,19 @@ def print_table(
 ) -> None:
     """Print a table to standard output, see :func:`build_table`."""
     console = console or terminal()
-    width = console.width if console.is_terminal else None
-    table = build_table(columns, sections, title=title, caption=caption, width=width)
-    console.print(table, width=max(console.width, table.width or 0), soft_wrap=False)
+    show(build_table(columns, sections, title=title, caption=caption, width=width_of(console)), console)
+
+
+def width_of(console: Console) -> int | None:
+    """Return the columns of a terminal; None for a pipe, which has room for any table."""
+    return console.width if console.is_terminal else None
+
+
+def show(table: Table, console: Console) -> None:
+    """Print a table of :func:`build_table`; the console of a pipe grows to its width."""
+    if not console.is_terminal:
+        console.width = max(console.width, table.width or 0)
+    console.print(table, soft_wrap=False)
 
 
 def _text(cell: str | Text) -> Text:

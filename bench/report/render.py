@@ -11,7 +11,7 @@ from rich.text import Text
 
 from bench.report.columns import DASH
 from bench.report.conditions import Manifest, get, label, precision_label
-from bench.report.console import TextColumn, TextSection, build_table, terminal
+from bench.report.console import TextColumn, TextSection, build_table, show, terminal, width_of
 from bench.report.tables import Cell, Head, Section, Table, main_table, method_order, published_table
 
 if TYPE_CHECKING:
@@ -180,10 +180,8 @@ def to_csv(summary: Any, manifest: Manifest) -> str:
 def print_tables(summary: Any, manifest: Manifest) -> None:
     """Print the main table, and published numbers where they fit, to the terminal."""
     console = terminal()
-    width = console.width if console.is_terminal else None
     beside = published_table(summary.published, manifest)
     # The caption of the main table stands just above.
     for table in (main_table(summary, manifest), beside and replace(beside, caption=beside.note)):
         if table is not None:
-            laid_out = to_console(table, width)
-            console.print(laid_out, width=max(console.width, laid_out.width or 0), soft_wrap=False)
+            show(to_console(table, width_of(console)), console)

@@ -1,0 +1,34 @@
+"""The floors of the house: contract, page and code say the same."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+ROOT = Path(__file__).parents[1]
+
+
+def floors() -> list[list[str]]:
+    """Layers of the import contract, highest first."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = settings["tool"]["importlinter"]["contracts"]
+    return [[room.strip() for room in layer.split("|")] for layer in contract["layers"]]
+
+
+def test_the_page_lists_the_floors_of_the_contract_in_their_order() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[^|]+`) \|", page, flags=re.MULTILINE)
+    assert [re.findall(r"`(\w+)`", row) for row in rows] == floors()
+
+
+def test_every_room_has_a_floor() -> None:
+    rooms = {path.parent.name for path in (ROOT / "bench").glob("*/__init__.py")}
+    modules = {path.stem for path in (ROOT / "bench").glob("*.py")} - {"__init__", "__main__"}
+    assert rooms | modules == {room for floor in floors() for room in floor}
+
+
+def test_data_flows_one_way() -> None:
+    assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == EXIT_STATUS_SUCCESS
