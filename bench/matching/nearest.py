@@ -9,7 +9,7 @@ L2 distance is the Hamming distance, exactly.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,6 +165,16 @@ class Neighbours:
     forward: Indices
     backward: Indices
 
+    def completed(self) -> Neighbours:
+        """With the direction from target to reference, where it was left out."""
+        if len(self.backward) == len(self.target):
+            return self
+        return replace(self, backward=_row_nearest(self.problem.swapped()))
+
+    def swapped(self) -> Neighbours:
+        """The same neighbours seen from the target."""
+        return Neighbours(self.target, self.ref, self.problem.swapped(), self.backward, self.forward)
+
     def distances(self, i: Indices, j: Indices) -> Costs:
         """L2 or Hamming distances of the pairs (i, j)."""
         squared = _by_blocks(_squared_distance, self.ref, self.target, i, j)
@@ -247,30 +257,20 @@ def match(f_ref: Features, f_target: Features, config: MatcherConfig, known: Nei
     return _matches(i[kept], j[kept], distance[kept])
 
 
-def nearest_both(
-    f_ref: Features, f_target: Features, metric: str = "l2", known: Neighbours | None = None
-) -> tuple[Matches, Matches]:
-    """Nearest neighbour of every keypoint in the other image, both directions.
+def nearest_both(found: Neighbours | None) -> tuple[Matches, Matches]:
+    """Nearest neighbour of every keypoint in the other image, both directions, as matches.
 
     Parameters
     ----------
-    f_ref, f_target : Features
-    metric : {"l2", "dot"}
-    known : Neighbours, optional
-        What :func:`neighbours` found in both directions for the same features and metric.
+    found : Neighbours or None
+        In both directions; None gives no matches.
 
     Returns
     -------
     ref_to_target, target_to_ref : Matches
         What :func:`match` gives with ``kind: nn`` and the images in either order: row k of the second is (target
         keypoint k, its nearest reference keypoint).
-
-    Raises
-    ------
-    FeatureError
-        If descriptors are missing or of different type or length.
     """
-    found = known or neighbours(f_ref, f_target, metric)
     if found is None:
         return _empty(), _empty()
     i, j = np.arange(len(found.forward)), np.arange(len(found.backward))

@@ -10,10 +10,10 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.core.types import Size, Transform
+from bench.core.types import Transform
 from bench.geometry.dlt import dlt_homography
 from bench.geometry.estimation import collinear
-from bench.geometry.transforms import corner_error_px, corners, is_valid_homography, transform_points
+from bench.geometry.transforms import is_valid_homography
 
 Floats = NDArray[np.float64]
 
@@ -109,50 +109,6 @@ def auc_trapezoid(errors_px: ArrayLike, threshold_px: float) -> float:
     x = np.concatenate([[0.0], kept, [threshold_px]])
     recall = np.concatenate([[0.0], np.arange(1, len(kept) + 1) / len(errors), [len(kept) / len(errors)]])
     return float((np.diff(x) * (recall[1:] + recall[:-1]) / 2).sum() / threshold_px)
-
-
-def auc(errors_px: ArrayLike, threshold_px: float, rule: str = "exact") -> float:
-    """AUC by the protocol's rule, ``exact`` or ``trapezoid``."""
-    if rule not in ("exact", "trapezoid"):
-        raise ValueError(f"AUC rule {rule!r} is not exact or trapezoid")
-    return (auc_exact if rule == "exact" else auc_trapezoid)(errors_px, threshold_px)
-
-
-def corner_error(
-    H_estimated: Transform | None,
-    H_true: Transform,
-    size: Size,
-    convention: str = "size_minus_one",
-    T_source_to_target: Transform | None = None,
-) -> float:
-    """Mean corner error in the evaluated target frame, or in the source pixels of the target image. Lower is better.
-
-    Parameters
-    ----------
-    H_estimated : (3, 3) float64 or None
-        None: a failure.
-    H_true : (3, 3) float64
-    size : Size
-        Of the evaluated reference image.
-    convention : {"size_minus_one", "size"}
-    T_source_to_target : (3, 3) float64 or None
-        Source to evaluated pixels of the target image; given: the distances are measured in source pixels.
-
-    Returns
-    -------
-    float
-        Pixels; +inf for a failure or where a corner is mapped to or behind the horizon.
-    """
-    if H_estimated is None or not np.isfinite(H_estimated).all():
-        return math.inf
-    if T_source_to_target is None:
-        return corner_error_px(H_estimated, H_true, size, convention)
-    back = np.linalg.inv(T_source_to_target)
-    c = corners(size, convention)
-    true, estimated = transform_points(back @ H_true, c), transform_points(back @ H_estimated, c)
-    if not np.isfinite(estimated).all():
-        return math.inf
-    return float(np.hypot(*(true - estimated).T).mean())
 
 
 def dlt_estimate(xy_ref: ArrayLike, xy_target: ArrayLike) -> Transform | None:

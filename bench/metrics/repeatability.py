@@ -12,50 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.core.types import Size
-from bench.geometry.transforms import transform_points, visible
+from bench.geometry.transforms import transform_points
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-
-def inside(xy: ArrayLike, size: Size, region: str = "pixel_centres") -> Mask:
-    """Which warped points lie in an image: ``0 <= x <= W - 1`` (pixel_centres) or ``0 <= x < W`` (size)."""
-    if region == "pixel_centres":
-        return visible(xy, size)
-    if region != "size":
-        raise ValueError(f"shared region {region!r} is not pixel_centres or size")
-    points = np.asarray(xy, dtype=np.float64).reshape(-1, 2)
-    return np.asarray(((points >= 0) & (points < (size.width, size.height))).all(axis=1))
-
-
-def shared_region(
-    xy_ref: ArrayLike,
-    xy_target: ArrayLike,
-    H_ref_to_target: ArrayLike,
-    size_ref: Size,
-    size_target: Size,
-    region: str = "pixel_centres",
-) -> tuple[Mask, Mask]:
-    """Keypoints whose ground-truth warp lies in the other image.
-
-    Parameters
-    ----------
-    xy_ref, xy_target : (N, 2), (M, 2) float
-    H_ref_to_target : (3, 3) float
-    size_ref, size_target : Size
-    region : {"pixel_centres", "size"}
-        See :func:`inside`.
-
-    Returns
-    -------
-    mask_ref, mask_target : (N,), (M,) bool
-    """
-    H = np.asarray(H_ref_to_target, dtype=np.float64)
-    return (
-        inside(transform_points(H, xy_ref), size_target, region),
-        inside(transform_points(np.linalg.inv(H), xy_target), size_ref, region),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +41,7 @@ class Repeated:
 
 
 def repeated_points(
-    xy_ref: ArrayLike,
-    xy_target: ArrayLike,
-    H_ref_to_target: ArrayLike,
-    size_ref: Size,
-    size_target: Size,
-    budget: int = 0,
-    region: str = "pixel_centres",
+    xy_ref: ArrayLike, xy_target: ArrayLike, H_ref_to_target: ArrayLike, shared: tuple[Mask, Mask], budget: int = 0
 ) -> Repeated:
     """Filter keypoints to the shared region, keep the best, and find nearest distances.
 
@@ -96,14 +50,13 @@ def repeated_points(
     xy_ref, xy_target : (N, 2), (M, 2) float
         Best first.
     H_ref_to_target : (3, 3) float
-    size_ref, size_target : Size
+    shared : (N,), (M,) bool
+        See :func:`bench.geometry.ground_truth.shared_region`.
     budget : int
         Keypoints kept per image after the filter (rpautrat filters before the budget); 0: all.
-    region : {"pixel_centres", "size"}
     """
-    mask_ref, mask_target = shared_region(xy_ref, xy_target, H_ref_to_target, size_ref, size_target, region)
-    ref = np.asarray(xy_ref, dtype=np.float64).reshape(-1, 2)[mask_ref]
-    target = np.asarray(xy_target, dtype=np.float64).reshape(-1, 2)[mask_target]
+    ref = np.asarray(xy_ref, dtype=np.float64).reshape(-1, 2)[shared[0]]
+    target = np.asarray(xy_target, dtype=np.float64).reshape(-1, 2)[shared[1]]
     if budget:
         ref, target = ref[:budget], target[:budget]
     warped = transform_points(H_ref_to_target, ref)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.types import Size, Transform
+from bench.core.types import ImageRef, Pair, PreparedPair, Size
 from bench.data.photos import photograph
 from bench.data.warp import draw_camera, reference_view, relight, render
 
@@ -22,11 +23,11 @@ _STREAM_CALIBRATION, _STREAM_VALIDATION = 1, 2
 
 @dataclass(frozen=True, slots=True)
 class CalibrationPair:
-    """Two grey images (H, W) uint8 and the homography between them."""
+    """Two grey images (H, W) uint8 of :data:`SIZE`, and the pair they are."""
 
     reference: NDArray[np.uint8]
     target: NDArray[np.uint8]
-    H_ref_to_target: Transform
+    prepared: PreparedPair
 
 
 @cache
@@ -40,12 +41,17 @@ def _grey(name: str) -> NDArray[np.uint8]:
 
 def _pair(stream: int, index: int, seed: int) -> CalibrationPair:
     rng = np.random.default_rng((seed, stream, index))
-    source = _grey(PHOTOGRAPHS[index % len(PHOTOGRAPHS)])
+    name = PHOTOGRAPHS[index % len(PHOTOGRAPHS)]
+    source = _grey(name)
     T = reference_view(Size(*source.shape), SIZE, _MAX_MAGNIFICATION)
     severity = rng.uniform(0.1, 0.8)
     H = draw_camera(rng, SIZE, severity, max_rotation_deg=30.0, max_scale=1.5).H_ref_to_target
+    images = ImageRef(f"{name}/reference", Path(name)), ImageRef(f"{name}/{index}", Path(name))
+    pair = Pair(*images, H, name, "-", f"{name}/{stream}-{index}")
     return CalibrationPair(
-        relight(render(source, T, SIZE), rng, 0.0), relight(render(source, H @ T, SIZE), rng, rng.uniform(0, 0.5)), H
+        relight(render(source, T, SIZE), rng, 0.0),
+        relight(render(source, H @ T, SIZE), rng, rng.uniform(0, 0.5)),
+        PreparedPair(pair, H, SIZE, SIZE),
     )
 
 

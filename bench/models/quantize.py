@@ -8,21 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from bench.core.errors import ModelError
 from bench.core.types import Features
 from bench.decoding.select import to_float32
 from bench.decoding.superpoint import Decoding, decode
-from bench.geometry.estimation import estimate
-from bench.geometry.transforms import corner_error_px
-from bench.matching.nearest import match
+from bench.matching.solve import estimate_repeatedly, solve
+from bench.metrics.homography import accuracy
 from bench.models import calibration
 from bench.models.calibration import CalibrationPair
 from bench.models.convert import Recipe, converted, require_nncf
-from bench.schema import EstimatorConfig, MatcherConfig, NmsConfig
+from bench.schema import EstimatorConfig, NmsConfig, ProtocolConfig
 
 CALIBRATION_IMAGES = 100
 VALIDATION_PAIRS = 40
 THRESHOLD_PX = 3.0
-_REPEATS = 5
+_PROTOCOL = ProtocolConfig(name="calibration", estimator=EstimatorConfig(repeats=5))
 _DECODING = Decoding(NmsConfig("box", 8, 0.1), min_probability=0.001, border_px=0, max_keypoints=300)
 
 
@@ -63,8 +63,6 @@ def quantize(recipe: Recipe) -> Any:
 
 
 def _controlled(nncf: Any, model: Any, data: Any, recipe: Recipe) -> Any:
-    from bench.core.errors import ModelError
-
     if "descriptors_raw" not in recipe.outputs:
         raise ModelError(
             "accuracy_control needs descriptors, because it measures estimated homographies; choose descriptors=true "
@@ -104,12 +102,6 @@ def success_probability(compiled: Any, pair: CalibrationPair, input_scale: float
         results = compiled(to_float32(image, input_scale)[None, :, :, None])
         return decode(results["prob"][0], results["descriptors_raw"][0], _DECODING, calibration.SIZE)
 
-    f_ref, f_target = features(pair.reference), features(pair.target)
-    rows = match(f_ref, f_target, MatcherConfig()).indices
-    successes = 0
-    for repeat in range(_REPEATS):
-        estimated = estimate(
-            f_ref.keypoints[rows[:, 0]], f_target.keypoints[rows[:, 1]], EstimatorConfig(), repeat or None
-        )
-        successes += corner_error_px(estimated.H, pair.H_ref_to_target, calibration.SIZE) <= THRESHOLD_PX
-    return successes / _REPEATS
+    solved = solve(pair.prepared, features(pair.reference), features(pair.target), _PROTOCOL)
+    found = estimate_repeatedly(solved, _PROTOCOL.estimator, seed=0)
+    return 0.0 if found is None else accuracy(found.errors_px, THRESHOLD_PX)

@@ -5,20 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.types import Features, Outcome, PreparedPair, Transform
-from bench.geometry.estimation import estimate
-from bench.matching.nearest import match
+from bench.core.types import Features, PreparedPair, Transform
+from bench.matching.solve import estimate_repeatedly, solve
 from bench.metrics.columns import threshold_name
-from bench.metrics.homography import corner_error
 from bench.parity import drift
 from bench.parity.drift import Floats, Partners
-from bench.run.pair import keep_shared, order_seed
 from bench.schema import ProtocolConfig
 
 RADII_PX = (0.0, 1.0, 2.0)
@@ -128,24 +125,14 @@ def solve_pair(
     PairResult or None
         None where the protocol does not match or the features have no descriptors.
     """
-    if protocol.matcher.kind == "none" or f_ref.descriptors is None or f_target.descriptors is None:
+    solved = solve(prepared, f_ref, f_target, protocol)
+    if solved.matches is None:
         return None
-    if protocol.keypoints.gt_filter:
-        f_ref, f_target = keep_shared(prepared, f_ref, f_target, protocol.keypoints.max, protocol.shared_region)
-    matches = match(f_ref, f_target, protocol.matcher)
-    keys = drift.match_keys(f_ref, f_target, matches)
-    if protocol.estimator.name == "none":
+    keys = drift.match_keys(solved.f_ref, solved.f_target, solved.matches)
+    found = estimate_repeatedly(solved, replace(protocol.estimator, repeats=repeats), seed)
+    if found is None:
         return PairResult(keys, [], np.empty(0))
-    xy_ref, xy_target = f_ref.keypoints[matches.indices[:, 0]], f_target.keypoints[matches.indices[:, 1]]
-    homographies: list[Transform | None] = []
-    for repeat in range(repeats):
-        order = order_seed(seed, prepared.pair.name, repeat)
-        found = estimate(xy_ref, xy_target, protocol.estimator, order, scores=-matches.distances)
-        homographies.append(found.H if found.outcome is Outcome.OK else None)
-    convention = protocol.homography.corners
-    frame = prepared.T_target if protocol.homography.frame == "source" else None
-    errors = [corner_error(H, prepared.H_ref_to_target, prepared.size_ref, convention, frame) for H in homographies]
-    return PairResult(keys, homographies, np.array(errors))
+    return PairResult(keys, found.homographies, np.array(found.errors_px))
 
 
 def pair_row(prepared: PreparedPair, reference: PairResult, other: PairResult, protocol: ProtocolConfig) -> Row:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.types import Features, Matches, Outcome, Transform
+from bench.core.types import Outcome, Size, Transform
+from bench.geometry.ground_truth import reprojection_error_px
+from bench.geometry.transforms import corners, transform_points
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +29,8 @@ class MatchInput:
     ----------
     grey_ref, grey_target : (H, W) uint8, or float32 in [0, 1]
         The evaluated images.
+    xy_ref, xy_target : (M, 2) float32
+        Matched keypoints.
     H_true : (3, 3) float64
         Reference to target, between the evaluated frames.
     H_estimated : (3, 3) float64 or None
@@ -35,9 +39,8 @@ class MatchInput:
 
     grey_ref: NDArray[Any]
     grey_target: NDArray[Any]
-    features_ref: Features
-    features_target: Features
-    matches: Matches
+    xy_ref: NDArray[np.float32]
+    xy_target: NDArray[np.float32]
     H_true: Transform
     H_estimated: Transform | None
 
@@ -95,7 +98,7 @@ def draw_all(
             row = pairs[(pairs["method"] == method) & (pairs["pair"] == pair)].iloc[0]
             image, n_correct = draw_matches(given)
             error, outcome = float(row["corner_error_px"]), str(row["outcome"])
-            drawings.append(MatchDrawing(method, pair, role, image, len(given.matches), n_correct, error, outcome))
+            drawings.append(MatchDrawing(method, pair, role, image, len(given.xy_ref), n_correct, error, outcome))
     return drawings
 
 
@@ -115,25 +118,20 @@ def draw_matches(given: MatchInput, correct_px: float = 3.0, max_lines: int = 15
     """
     import cv2
 
-    from bench.geometry.transforms import corners, transform_points
-
     left, right = _rgb(given.grey_ref), _rgb(given.grey_target)
     shift = np.array([left.shape[1] + _GAP_PX, 0.0])
     canvas = np.full((max(len(left), len(right)), int(shift[0]) + right.shape[1], 3), 255, np.uint8)
     canvas[: len(left), : left.shape[1]] = left
     canvas[: len(right), int(shift[0]) :] = right
-    indices = given.matches.indices
-    start = given.features_ref.keypoints[indices[:, 0]].astype(np.float64)
-    end = given.features_target.keypoints[indices[:, 1]].astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        correct = np.linalg.norm(transform_points(given.H_true, start) - end, axis=1) <= correct_px
-    shown = np.unique(np.linspace(0, len(indices) - 1, min(len(indices), max_lines)).round().astype(int))
+    start, end = given.xy_ref.astype(np.float64), given.xy_target.astype(np.float64)
+    correct = reprojection_error_px(start, end, given.H_true) <= correct_px
+    shown = np.unique(np.linspace(0, len(start) - 1, min(len(start), max_lines)).round().astype(int))
     for k in sorted(shown, key=lambda k: bool(correct[k])):
         colour = CORRECT_RGB if correct[k] else WRONG_RGB
         _line(canvas, start[k], end[k] + shift, colour, 1)
         for point in (start[k], end[k] + shift):
             cv2.circle(canvas, _fixed(point), 2 << _BITS, colour, -1, cv2.LINE_AA, _BITS)
-    frame = corners(given.features_ref.size, "size_minus_one")
+    frame = corners(Size(*given.grey_ref.shape), "size_minus_one")
     window = canvas[: len(right), int(shift[0]) :]
     _outline(window, transform_points(given.H_true, frame), TRUE_RGB, dashed=False)
     if given.H_estimated is not None:

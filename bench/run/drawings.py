@@ -1,22 +1,18 @@
-"""Match drawings of a run: its best and worst pairs, matched and estimated again from the stored features."""
+"""Match drawings of a run: its best and worst pairs, solved again from the stored features."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import pandas as pd
 
 from bench.core.types import DataSet
 from bench.data.prepare import prepare_pair
-from bench.geometry.estimation import estimate
-from bench.matching.nearest import match
+from bench.matching.solve import estimate_repeatedly, solve
+from bench.report.matches import MatchDrawing, MatchInput, draw_all
 from bench.run.extraction import items_of, prepare_item
-from bench.run.pair import keep_shared, order_seed
 from bench.run.store import RunStore
 from bench.schema import ProtocolConfig
-
-if TYPE_CHECKING:
-    from bench.report.matches import MatchDrawing, MatchInput
 
 
 def draw_run(
@@ -29,33 +25,39 @@ def draw_run(
     pairs : DataFrame
         Rows of pairs.parquet.
     seed : int
-        Of the run: the estimate drawn is the one that was measured.
+        Of the run.
     """
-    from bench.report.matches import MatchInput, draw_all
-
     if "corner_error_px" not in pairs:
         return []
+    return draw_all(pairs, methods, lambda method, name: solve_again(dataset, method, name, protocol, store, seed))
+
+
+def solve_again(
+    dataset: DataSet, method: str, name: str, protocol: ProtocolConfig, store: RunStore, seed: int
+) -> MatchInput | None:
+    """Matches and first estimate of a pair, as its row was measured.
+
+    Parameters
+    ----------
+    method, name : str
+        Of the row: method and pair.
+    seed : int
+        Of the run.
+
+    Returns
+    -------
+    MatchInput or None
+        None where the features of an image are missing.
+    """
+    pair = next(pair for pair in dataset.pairs if pair.name == name)
+    keys = pair.reference.key, pair.target.key
+    f_ref, f_target = (store.read_extraction(method, key).features for key in keys)
+    if f_ref is None or f_target is None:
+        return None
     items = {item.key: item for item in items_of(dataset, protocol.image)}
-    by_name = {pair.name: pair for pair in dataset.pairs}
-
-    def load(method: str, name: str) -> MatchInput | None:
-        pair = by_name[name]
-        found = [store.read_extraction(method, image.key).features for image in (pair.reference, pair.target)]
-        if found[0] is None or found[1] is None:
-            return None
-        image_ref, image_target = (
-            prepare_item(items[image.key], protocol.image) for image in (pair.reference, pair.target)
-        )
-        prepared = prepare_pair(pair, image_ref, image_target, protocol.image)
-        f_ref, f_target = found[0], found[1]
-        if protocol.keypoints.gt_filter:
-            f_ref, f_target = keep_shared(prepared, f_ref, f_target, protocol.keypoints.max, protocol.shared_region)
-        matches = match(f_ref, f_target, protocol.matcher)
-        xy_ref, xy_target = f_ref.keypoints[matches.indices[:, 0]], f_target.keypoints[matches.indices[:, 1]]
-        order = order_seed(seed, name, 0)
-        estimated = estimate(xy_ref, xy_target, protocol.estimator, order, scores=-matches.distances)
-        return MatchInput(
-            image_ref.grey, image_target.grey, f_ref, f_target, matches, prepared.H_ref_to_target, estimated.H
-        )
-
-    return draw_all(pairs, methods, load)
+    image_ref, image_target = (prepare_item(items[key], protocol.image) for key in keys)
+    prepared = prepare_pair(pair, image_ref, image_target, protocol.image)
+    solved = solve(prepared, f_ref, f_target, protocol)
+    found = estimate_repeatedly(solved, replace(protocol.estimator, repeats=1), seed)
+    H = found.homographies[0] if found is not None else None
+    return MatchInput(image_ref.grey, image_target.grey, solved.xy_ref, solved.xy_target, prepared.H_ref_to_target, H)

@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.core.types import Features, PreparedPair
-from bench.matching.nearest import match
+from bench.matching.solve import Solved, estimate_repeatedly
 from bench.metrics.columns import threshold_name
 from bench.metrics.homography import as_errors, auc_terms
-from bench.run.pair import estimate_repeatedly, keep_shared, matcher_for
 from bench.schema import EstimatorConfig, EstimatorSweepConfig, ProtocolConfig
 from bench.stats import bootstrap_mean, bootstrap_quantile, order_noise
 
@@ -43,21 +41,15 @@ def grid(sweep: EstimatorSweepConfig, base: EstimatorConfig) -> list[EstimatorCo
     return cells
 
 
-def sweep_pair(
-    prepared: PreparedPair,
-    f_ref: Features,
-    f_target: Features,
-    protocol: ProtocolConfig,
-    sweep: EstimatorSweepConfig,
-    seed: int,
-) -> list[dict[str, object]]:
+def sweep_pair(solved: Solved, sweep: EstimatorSweepConfig, seed: int) -> list[dict[str, object]]:
     """Estimate one pair's homography with every estimator and threshold, on the protocol's matches.
 
     Parameters
     ----------
-    prepared, f_ref, f_target, protocol, seed
-        As for :func:`bench.run.pair.evaluate_pair`.
+    solved : Solved
     sweep : EstimatorSweepConfig
+    seed : int
+        Of the run.
 
     Returns
     -------
@@ -65,24 +57,21 @@ def sweep_pair(
         One row per cell: pair, sequence, split, estimator, threshold_px (NaN where the estimator has none), outcome,
         n_matches, n_inliers, corner_errors_px (one per repeat), estimate_ms. Empty for detectors.
     """
-    if protocol.keypoints.gt_filter:
-        f_ref, f_target = keep_shared(prepared, f_ref, f_target, protocol.keypoints.max, protocol.shared_region)
-    if f_ref.descriptors is None or f_target.descriptors is None or protocol.matcher.kind == "none":
-        return []
-    matched = match(f_ref, f_target, matcher_for(protocol.matcher, f_ref, f_target))
-    xy_ref, xy_target = f_ref.keypoints[matched.indices[:, 0]], f_target.keypoints[matched.indices[:, 1]]
+    pair = solved.prepared.pair
     rows: list[dict[str, object]] = []
-    for cell in grid(sweep, protocol.estimator):
-        found = estimate_repeatedly(prepared, xy_ref, xy_target, -matched.distances, protocol, cell, seed)
+    for cell in grid(sweep, solved.protocol.estimator):
+        found = estimate_repeatedly(solved, cell, seed)
+        if found is None:
+            continue
         rows.append(
             {
-                "pair": prepared.pair.name,
-                "sequence": prepared.pair.sequence,
-                "split": prepared.pair.split,
+                "pair": pair.name,
+                "sequence": pair.sequence,
+                "split": pair.split,
                 "estimator": cell.name,
                 "threshold_px": math.nan if cell.name in WITHOUT_THRESHOLD else cell.threshold_px,
                 "outcome": str(found.outcome),
-                "n_matches": len(matched),
+                "n_matches": len(solved.xy_ref),
                 "n_inliers": found.n_inliers,
                 "corner_errors_px": found.errors_px,
                 "estimate_ms": found.first_ms,

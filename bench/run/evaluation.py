@@ -15,7 +15,10 @@ from bench.core.files import write_parquet
 from bench.core.progress import progress
 from bench.core.types import DataSet, EvaluatedImage, Features, Outcome, Pair, Size
 from bench.data.prepare import prepare_pair
+from bench.matching.solve import solve
+from bench.run.estimators import sweep_pair
 from bench.run.extraction import Item, items_of, prepare_item
+from bench.run.pair import row_of
 from bench.run.store import Extraction, RunStore
 from bench.schema import EstimatorSweepConfig, ProtocolConfig
 
@@ -125,9 +128,6 @@ def _evaluate_pair(
     rows: _Rows,
     swept: _Rows,
 ) -> None:
-    from bench.run.estimators import sweep_pair
-    from bench.run.pair import evaluate_pair
-
     image_ref, image_target = images[pair.reference.key], images[pair.target.key]
     prepared = prepare_pair(pair, image_ref, image_target, task.protocol.image)
     for name, has_descriptors in task.methods.items():
@@ -137,12 +137,13 @@ def _evaluate_pair(
             _no_features(image.size, has_descriptors) if failed or kept is None else kept
             for kept, image in zip(features, (image_ref, image_target), strict=True)
         )
-        row = evaluate_pair(prepared, f_ref, f_target, task.protocol, task.seed)
+        solved = solve(prepared, f_ref, f_target, task.protocol)
+        row = row_of(solved, task.seed)
         if failed:
             row["outcome"] = str(Outcome.EXTRACTION_FAILED)
         rows.append({"method": name, **row})
         if task.sweep.estimators:
-            cells = sweep_pair(prepared, f_ref, f_target, task.protocol, task.sweep, task.seed)
+            cells = sweep_pair(solved, task.sweep, task.seed)
             swept += [{"method": name, **cell} for cell in cells]
 
 

@@ -212,11 +212,14 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_known_neighbours_change_nothing(seed: int, n: int, m: int, config: MatcherConfig, binary: bool) -> None:
     rng = np.random.default_rng(seed)
     a, b = (features(rng.integers(0, 3, (k, 4)).astype(np.uint8 if binary else np.float32)) for k in (n, m))
-    known = neighbours(a, b, config.metric)
+    known, forward = neighbours(a, b, config.metric), neighbours(a, b, config.metric, both=False)
+    one_way = MatcherConfig(kind="nn", metric=config.metric)
     for found, expected in (
         (match(a, b, config, known), match(a, b, config)),
-        (nearest_both(a, b, config.metric, known)[0], match(a, b, MatcherConfig(kind="nn", metric=config.metric))),
-        (nearest_both(a, b, config.metric)[1], match(b, a, MatcherConfig(kind="nn", metric=config.metric))),
+        (nearest_both(known)[0], match(a, b, one_way)),
+        (nearest_both(known)[1], match(b, a, one_way)),
+        (nearest_both(forward and forward.completed())[1], match(b, a, one_way)),
+        (match(b, a, config, known and known.swapped()), match(b, a, config)),
     ):
         np.testing.assert_array_equal(found.indices, expected.indices)
         np.testing.assert_array_equal(found.distances, expected.distances)

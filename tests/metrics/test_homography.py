@@ -10,15 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.core.types import Size
-from bench.geometry.transforms import scaling, translation
+from bench.geometry.ground_truth import corner_error
 from bench.metrics.homography import (
     accuracy,
     as_errors,
-    auc,
     auc_exact,
     auc_terms,
     auc_trapezoid,
-    corner_error,
     dlt_estimate,
 )
 from tests.metrics import naive_metrics as naive
@@ -64,13 +62,6 @@ def test_negative_errors_are_refused() -> None:
 def test_auc_closed_forms(errors: list[float], t: float, exact: float, trapezoid: float) -> None:
     assert auc_exact(errors, t) == pytest.approx(exact, abs=1e-15)
     assert auc_trapezoid(errors, t) == pytest.approx(trapezoid, abs=1e-15)
-    assert auc(errors, t, "exact") == auc_exact(errors, t)
-    assert auc(errors, t, "trapezoid") == auc_trapezoid(errors, t)
-
-
-def test_unknown_auc_rule() -> None:
-    with pytest.raises(ValueError, match="not exact or trapezoid"):
-        auc([1.0], 3.0, "simpson")
 
 
 @settings(max_examples=300)
@@ -95,34 +86,6 @@ def test_bounds_and_order(errors: list[float], t: float) -> None:
     assert accuracy(errors, t) <= accuracy(errors, 2 * t)
     assert auc_terms(errors, t).mean() == auc_exact(errors, t)
     assert auc_exact(errors[::-1], t) == pytest.approx(auc_exact(errors, t), abs=1e-12)
-
-
-def test_translation_is_its_own_corner_error() -> None:
-    size = Size(480, 640)
-    assert corner_error(translation(3, 4), np.eye(3), size) == pytest.approx(5.0, abs=1e-12)
-    assert corner_error(np.eye(3), np.eye(3), size) == 0.0
-
-
-def test_corner_convention_of_a_scaling() -> None:
-    # Doubling moves corner (x, y) by its distance from the origin: corners (0,0), (W,0), (0,H), (W,H).
-    size = Size(4, 3)
-    assert corner_error(scaling(2, 2), np.eye(3), size, "size") == pytest.approx((0 + 3 + 4 + 5) / 4)
-    assert corner_error(scaling(2, 2), np.eye(3), size, "size_minus_one") == pytest.approx(
-        (2 + 3 + math.hypot(2, 3)) / 4
-    )
-
-
-def test_corner_error_in_source_pixels_is_scaled_by_the_resize() -> None:
-    size = Size(240, 320)
-    halved = scaling(0.5, 0.5)
-    assert corner_error(translation(3, 4), np.eye(3), size, T_source_to_target=halved) == pytest.approx(10.0)
-
-
-@pytest.mark.parametrize("H", [None, np.full((3, 3), np.nan), np.array([[1, 0, 0], [0, 1, 0], [-0.01, 0, 1.0]])])
-def test_failures_are_infinite(H: np.ndarray | None) -> None:
-    size = Size(480, 640)
-    assert corner_error(H, np.eye(3), size) == INF
-    assert corner_error(H, np.eye(3), size, T_source_to_target=scaling(0.5, 0.5)) == INF
 
 
 def test_dlt_on_exact_matches_and_degenerate_ones() -> None:

@@ -10,26 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.core.types import Features, PreparedPair
-from bench.geometry.transforms import scaling, translation
+from bench.geometry.ground_truth import reprojection_error_px
+from bench.geometry.transforms import translation
 from bench.metrics.matches import (
     correct,
     inlier_ratio,
     n_correspondences,
     precision,
     recall,
-    reprojection_error_px,
 )
 from bench.metrics.mma import matching_accuracy
 from tests.metrics import naive_metrics as naive
-
-
-def test_errors_of_a_known_transform() -> None:
-    H = scaling(2, 2)
-    # (5, 0) maps to (10, 0); the match says (13, 4): 5 px forward, 2.5 px backward.
-    assert reprojection_error_px([[5, 0]], [[13, 4]], H).tolist() == [5.0]
-    assert reprojection_error_px([[5, 0]], [[13, 4]], H, "symmetric").tolist() == [3.75]
-    with pytest.raises(ValueError, match="not one_way or symmetric"):
-        reprojection_error_px([[5, 0]], [[13, 4]], H, "backward")
 
 
 def test_a_match_behind_the_horizon_is_wrong() -> None:
@@ -58,11 +49,10 @@ def test_without_matches() -> None:
 def test_recall_counts_keypoints_that_could_be_matched() -> None:
     ref = [[10, 10], [20, 10], [30, 10]]
     target = [[10, 10], [21, 10], [90, 10]]
-    assert n_correspondences(ref, target, np.eye(3), 0.5) == 1
-    assert n_correspondences(ref, target, np.eye(3), 1.0) == 2
-    assert n_correspondences(ref, target, np.eye(3), 1.0, strict=True) == 1
-    assert n_correspondences(ref, np.zeros((0, 2)), np.eye(3), 1.0) == 0
-    assert n_correspondences(ref, target, translation(5000, 0), 3.0) == 0
+    assert n_correspondences(ref, target, np.eye(3), [0.5, 1.0, 0.5]) == [1, 2, 1]
+    assert n_correspondences(ref, target, np.eye(3), [1.0], strict=True) == [1]
+    assert n_correspondences(ref, np.zeros((0, 2)), np.eye(3), [1.0]) == [0]
+    assert n_correspondences(ref, target, translation(5000, 0), [3.0]) == [0]
 
 
 def test_mma_is_a_cumulative_share() -> None:
@@ -99,7 +89,7 @@ def test_against_naive(
     curve = [sum(e <= x for e in expected) / len(expected) if expected else 0.0 for x in thresholds]
     np.testing.assert_allclose(matching_accuracy(errors, thresholds), curve)
     every = [[good(e) for e in naive.errors_of([(i, j) for j in range(m)], a, b, H, kind)] for i in range(n)]
-    possible = n_correspondences(a, b, H, t, kind, strict)
+    possible = n_correspondences(a, b, H, [0.5 * t, t], kind, strict)[1]
     assert possible == sum(any(row) for row in every)
     found = int(correct(errors, t, strict).sum())
     assert found <= possible

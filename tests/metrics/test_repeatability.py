@@ -10,15 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.core.types import Features, PreparedPair, Size
+from bench.geometry.ground_truth import shared_region
 from bench.geometry.transforms import translation
 from bench.metrics.repeatability import (
-    inside,
     localisation_error_px,
     pairs_within,
     repeatability,
     repeatability_one_to_one,
     repeated_points,
-    shared_region,
 )
 from tests.metrics import naive_metrics as naive
 
@@ -27,7 +26,8 @@ NONE = np.zeros((0, 2))
 
 
 def measure(a: object, b: object, H: np.ndarray | None = None, t: float = 3.0, budget: int = 0) -> tuple[float, ...]:
-    points = repeated_points(a, b, np.eye(3) if H is None else H, SIZE, SIZE, budget)  # type: ignore[arg-type]
+    H = np.eye(3) if H is None else H
+    points = repeated_points(a, b, H, shared_region(a, b, H, SIZE, SIZE), budget)  # type: ignore[arg-type]
     return repeatability(points, t), repeatability_one_to_one(points, t), localisation_error_px(points, t)
 
 
@@ -88,19 +88,6 @@ def test_no_overlap_is_undefined() -> None:
     assert all(math.isnan(value) for value in measure(xy, xy, translation(5000, 0)))
 
 
-def test_regions_differ_at_the_last_pixel() -> None:
-    edge = np.array([[639.0, 479.0], [639.5, 10.0], [640.0, 10.0], [-0.1, 0.0]])
-    assert inside(edge, SIZE, "pixel_centres").tolist() == [True, False, False, False]
-    assert inside(edge, SIZE, "size").tolist() == [True, True, False, False]
-    with pytest.raises(ValueError, match="not pixel_centres or size"):
-        inside(edge, SIZE, "everything")
-
-
-def test_points_behind_the_horizon_are_not_shared() -> None:
-    H = np.array([[1, 0, 0], [0, 1, 0], [-0.01, 0, 1.0]])
-    assert shared_region([[200.0, 5.0]], NONE, H, SIZE, SIZE)[0].tolist() == [False]
-
-
 @settings(max_examples=300, deadline=None)
 @given(
     scene=naive.scenes(),
@@ -111,7 +98,7 @@ def test_points_behind_the_horizon_are_not_shared() -> None:
 def test_against_naive(scene: tuple[PreparedPair, Features, Features], t: float, budget: int, region: str) -> None:
     prepared, f_ref, f_target = scene
     args = (f_ref.keypoints, f_target.keypoints, prepared.H_ref_to_target, prepared.size_ref, prepared.size_target)
-    points = repeated_points(*args, budget, region)
+    points = repeated_points(*args[:3], shared_region(*args, region), budget)
     found = repeatability(points, t), repeatability_one_to_one(points, t), localisation_error_px(points, t)
     np.testing.assert_allclose(found, naive.repeatability(*args, t, budget, region), rtol=1e-9, equal_nan=True)
 
@@ -120,9 +107,8 @@ def test_against_naive(scene: tuple[PreparedPair, Features, Features], t: float,
 @given(scene=naive.scenes(), t=st.floats(0.5, 20))
 def test_one_to_one_never_exceeds_many_to_one(scene: tuple[PreparedPair, Features, Features], t: float) -> None:
     prepared, f_ref, f_target = scene
-    points = repeated_points(
-        f_ref.keypoints, f_target.keypoints, prepared.H_ref_to_target, prepared.size_ref, prepared.size_target
-    )
+    args = (f_ref.keypoints, f_target.keypoints, prepared.H_ref_to_target)
+    points = repeated_points(*args, shared_region(*args, prepared.size_ref, prepared.size_target))
     many, one = repeatability(points, t), repeatability_one_to_one(points, t)
     assert math.isnan(many) == math.isnan(one)
     if not math.isnan(many):

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.core.types import Features, Matches, Size
 from bench.report.matches import (
     CORRECT_RGB,
     ESTIMATED_RGB,
@@ -17,17 +16,14 @@ from bench.report.matches import (
 )
 
 
-def features(xy: list[tuple[float, float]], size: Size) -> Features:
-    keypoints = np.array(xy, np.float32).reshape(-1, 2)
-    return Features(keypoints, np.ones(len(keypoints), np.float32), np.ones((len(keypoints), 4), np.float32), size)
+def points(xy: list[tuple[float, float]]) -> np.ndarray:
+    return np.array(xy, np.float32).reshape(-1, 2)
 
 
 def given(shift: tuple[float, float], ref: list[tuple[float, float]], target: list[tuple[float, float]]) -> MatchInput:
-    size = Size(120, 160)
     grey = np.full((120, 160), 90, np.uint8)
-    matches = Matches(np.stack([np.arange(len(ref))] * 2, axis=1).astype(np.int32), np.zeros(len(ref), np.float32))
     H = np.array([[1.0, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1]])
-    return MatchInput(grey, grey, features(ref, size), features(target, size), matches, H, None)
+    return MatchInput(grey, grey, points(ref), points(target), H, None)
 
 
 def has(image: np.ndarray, rgb: tuple[int, int, int]) -> bool:
@@ -65,11 +61,8 @@ def test_wild_estimates_are_drawn_without_error(scale: float) -> None:
 
 
 def test_float_images_and_unequal_sizes_fit_on_one_canvas() -> None:
-    size_ref, size_target = Size(48, 64), Size(100, 80)
-    f = features([(1.0, 1.0)], size_ref), features([(2.0, 2.0)], size_target)
-    matches = Matches(np.zeros((1, 2), np.int32), np.zeros(1, np.float32))
     grey = np.full((48, 64), 0.5, np.float32), np.full((100, 80), 0.5, np.float32)
-    image, _ = draw_matches(MatchInput(*grey, *f, matches, np.eye(3), np.eye(3)))
+    image, _ = draw_matches(MatchInput(*grey, points([(1.0, 1.0)]), points([(2.0, 2.0)]), np.eye(3), np.eye(3)))
     assert image.shape == (100, 64 + 6 + 80, 3)
     assert (image[80, 10] == 255).all()
     assert abs(int(image[40, 50, 0]) - round(0.75 * 127.5 + 32)) <= 1

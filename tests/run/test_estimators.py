@@ -11,6 +11,7 @@ import pytest
 
 from bench.config import compose
 from bench.core.errors import ConfigError
+from bench.matching.solve import solve
 from bench.run.estimators import grid, summarise_sweep, sweep_pair
 from bench.run.pair import evaluate_pair
 from bench.schema import EstimatorConfig, EstimatorSweepConfig, ProtocolConfig
@@ -36,7 +37,7 @@ def test_grid() -> None:
 def test_the_protocols_own_cell_is_the_headline_row() -> None:
     case = translated_pair(seed=5)
     row = evaluate_pair(*case, PROTOCOL, seed=9)
-    cells = [r for r in sweep_pair(*case, PROTOCOL, SWEEP, seed=9) if r["estimator"] == "usac_magsac"]
+    cells = [r for r in sweep_pair(solve(*case, PROTOCOL), SWEEP, seed=9) if r["estimator"] == "usac_magsac"]
     own = next(r for r in cells if r["threshold_px"] == 2.0)
     for key in ("pair", "sequence", "split", "outcome", "n_matches", "n_inliers", "corner_errors_px"):
         assert own[key] == row[key], key
@@ -44,7 +45,7 @@ def test_the_protocols_own_cell_is_the_headline_row() -> None:
 
 def test_detectors_have_no_sweep() -> None:
     prepared, ref, target = translated_pair()
-    assert sweep_pair(prepared, replace(ref, descriptors=None), target, PROTOCOL, SWEEP, seed=0) == []
+    assert sweep_pair(solve(prepared, replace(ref, descriptors=None), target, PROTOCOL), SWEEP, seed=0) == []
 
 
 def test_table() -> None:
@@ -52,7 +53,7 @@ def test_table() -> None:
     for seed in range(4):
         prepared, ref, target = translated_pair(seed=seed)
         pair = replace(prepared.pair, name=f"s{seed}/1-2", sequence=f"s{seed}", split="iv"[seed % 2])
-        found = sweep_pair(replace(prepared, pair=pair), ref, target, PROTOCOL, SWEEP, seed=0)
+        found = sweep_pair(solve(replace(prepared, pair=pair), ref, target, PROTOCOL), SWEEP, seed=0)
         rows += [{"method": "sift", **row} for row in found]
     table = summarise_sweep(pd.DataFrame(rows), PROTOCOL, draws=100)
     assert len(table) == 6 * 3

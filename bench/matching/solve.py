@@ -1,0 +1,255 @@
+"""One pair, one method, once: the features that count, their matches, and homographies from them.
+
+Rows, estimator sweep, drawings, the drift report and INT8 calibration all take what :func:`solve` returns.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import zlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.errors import ConfigError
+from bench.core.types import Features, Matches, Outcome, PreparedPair, Transform
+from bench.geometry.estimation import estimate
+from bench.geometry.ground_truth import corner_error, reprojection_error_px, shared_region
+from bench.matching.nearest import Neighbours, match, neighbours
+from bench.schema import EstimatorConfig, MatcherConfig, ProtocolConfig
+
+Floats = NDArray[np.float64]
+Points = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A pair with the features of one method, matched by one protocol.
+
+    Attributes
+    ----------
+    prepared : PreparedPair
+    f_ref, f_target : Features
+        Those that count: after the ground-truth filter where the protocol asks for one.
+    protocol : ProtocolConfig
+    matcher : MatcherConfig
+        The protocol's for these descriptors, see :func:`matcher_for`.
+    matches : Matches or None
+        None: nothing is matched (detectors, ``kind: none``).
+    match_ms : float or None
+        Wall time of the matching; None where an image has no keypoint or nothing is matched.
+    found : Neighbours or None
+        What the matcher's search found.
+    """
+
+    prepared: PreparedPair
+    f_ref: Features
+    f_target: Features
+    protocol: ProtocolConfig
+    matcher: MatcherConfig
+    matches: Matches | None
+    match_ms: float | None = None
+    found: Neighbours | None = None
+
+    @cached_property
+    def xy_ref(self) -> Points:
+        """(M, 2) float32 matched keypoints of the reference image."""
+        return self.f_ref.keypoints[[] if self.matches is None else self.matches.indices[:, 0]]
+
+    @cached_property
+    def xy_target(self) -> Points:
+        """(M, 2) float32 their partners in the target image."""
+        return self.f_target.keypoints[[] if self.matches is None else self.matches.indices[:, 1]]
+
+    @cached_property
+    def scores(self) -> NDArray[np.float32]:
+        """(M,) float32 quality of each match, higher is better: minus its distance."""
+        return np.zeros(0, np.float32) if self.matches is None else -self.matches.distances
+
+    @cached_property
+    def errors_px(self) -> Floats:
+        """(M,) float64 distance of each match from the truth in the target image; see :func:`reprojection_error_px`."""
+        return reprojection_error_px(self.xy_ref, self.xy_target, self.prepared.H_ref_to_target)
+
+    @cached_property
+    def symmetric_errors_px(self) -> Floats:
+        """(M,) float64 mean of the distances in both images."""
+        return reprojection_error_px(self.xy_ref, self.xy_target, self.prepared.H_ref_to_target, "symmetric")
+
+    @cached_property
+    def shared(self) -> tuple[Mask, Mask]:
+        """(N,), (M,) bool: keypoints of either image whose true place lies in the other."""
+        return _shared(self.prepared, self.f_ref, self.f_target, self.protocol.shared_region)
+
+    @cached_property
+    def neighbours(self) -> Neighbours | None:
+        """Nearest neighbours of all keypoints in both directions; None where an image has none."""
+        if not len(self.f_ref) or not len(self.f_target):
+            return None
+        found = self.found or neighbours(self.f_ref, self.f_target, self.matcher.metric)
+        return found and found.completed()
+
+    def corner_error_px(self, H: Transform | None) -> float:
+        """Mean corner error of an estimate by the protocol's convention; +inf without one.
+
+        Raises
+        ------
+        ConfigError
+            If it is asked for in source pixels and the pair carries no transform of its target image.
+        """
+        config, transform = self.protocol.homography, None
+        if config.frame == "source":
+            transform = self.prepared.T_target
+            if transform is None:
+                raise ConfigError(
+                    "protocol.homography.frame=source needs PreparedPair.T_target, the transform of the target image"
+                )
+        return corner_error(H, self.prepared.H_ref_to_target, self.prepared.size_ref, config.corners, transform)
+
+
+def solve(prepared: PreparedPair, f_ref: Features, f_target: Features, protocol: ProtocolConfig) -> Solved:
+    """Choose the features that count and match them.
+
+    Parameters
+    ----------
+    prepared : PreparedPair
+    f_ref, f_target : Features
+        Of the evaluated images, best first. Extracted without a budget where ``protocol.keypoints.gt_filter`` is set:
+        filter and budget are applied here, per pair.
+    protocol : ProtocolConfig
+
+    Raises
+    ------
+    FeatureError
+        If descriptors of the two images differ in type or length.
+    """
+    if protocol.keypoints.gt_filter:
+        f_ref, f_target = keep_shared(prepared, f_ref, f_target, protocol.keypoints.max, protocol.shared_region)
+    config = matcher_for(protocol.matcher, f_ref, f_target)
+    if config.kind == "none" or f_ref.descriptors is None or f_target.descriptors is None:
+        return Solved(prepared, f_ref, f_target, protocol, config, None)
+    if not len(f_ref) or not len(f_target):
+        nothing = Matches(np.zeros((0, 2), np.int32), np.zeros(0, np.float32))
+        return Solved(prepared, f_ref, f_target, protocol, config, nothing)
+    start = time.perf_counter_ns()
+    found = neighbours(f_ref, f_target, config.metric, both=config.kind == "mutual_nn")
+    matches = match(f_ref, f_target, config, found)
+    match_ms = (time.perf_counter_ns() - start) / 1e6
+    return Solved(prepared, f_ref, f_target, protocol, config, matches, match_ms, found)
+
+
+def keep_shared(
+    prepared: PreparedPair, f_ref: Features, f_target: Features, budget: int, region: str = "pixel_centres"
+) -> tuple[Features, Features]:
+    """Drop keypoints whose ground-truth warp leaves the other image, then keep the best `budget` (0: all).
+
+    rpautrat/SuperPoint, descriptor_evaluation.py L16-51. It uses the ground truth to choose keypoints, which flatters
+    every method; protocols that ask for it carry ``gt_leak: true``.
+
+    Parameters
+    ----------
+    prepared : PreparedPair
+    f_ref, f_target : Features
+        All keypoints, extracted without a budget.
+    budget : int
+    region : {"pixel_centres", "size"}
+    """
+    kept = []
+    for found, mask in zip((f_ref, f_target), _shared(prepared, f_ref, f_target, region), strict=True):
+        index = np.flatnonzero(mask)[: budget or None]
+        vectors = None if found.descriptors is None else found.descriptors[index]
+        kept.append(Features(found.keypoints[index], found.scores[index], vectors, found.size))
+    return kept[0], kept[1]
+
+
+def _shared(prepared: PreparedPair, f_ref: Features, f_target: Features, region: str) -> tuple[Mask, Mask]:
+    return shared_region(
+        f_ref.keypoints, f_target.keypoints, prepared.H_ref_to_target, prepared.size_ref, prepared.size_target, region
+    )
+
+
+def matcher_for(config: MatcherConfig, f_ref: Features, f_target: Features) -> MatcherConfig:
+    """The protocol's matcher for these descriptors: a largest distance is meant for descriptors of unit length (0.7 in
+    pytorch-superpoint) and left out for others, SIFT's of length 512 or binary ones."""
+    if config.max_distance is None:
+        return config
+    for found in (f_ref.descriptors, f_target.descriptors):
+        if found is not None and len(found):
+            unit = found.dtype == np.float32 and bool((np.abs(np.linalg.norm(found, axis=1) - 1) < 1e-2).all())
+            if not unit:
+                return replace(config, max_distance=None)
+    return config
+
+
+def order_seed(seed: int, pair_name: str, repeat: int) -> int | None:
+    """Seed of the permutation of the matches in one repeat; None (the matcher's order) for repeat 0.
+
+    It depends on the run's seed, the pair and the repeat only: neither on the order in which pairs are processed nor on
+    which methods take part.
+    """
+    if repeat == 0:
+        return None
+    entropy = (seed, zlib.crc32(pair_name.encode()), repeat)
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """Robust estimation of one pair in several orders of the same matches.
+
+    Attributes
+    ----------
+    homographies : list of R (3, 3) float64 or None
+        Of each order; None for a failure.
+    errors_px : list of R float
+        Corner error of each; +inf for a failure.
+    outcome, n_inliers, first_ms
+        Of the first order, the matcher's. An estimate with an infinite corner error is degenerate.
+    """
+
+    homographies: list[Transform | None]
+    errors_px: list[float]
+    outcome: Outcome
+    n_inliers: int
+    first_ms: float
+
+
+def estimate_repeatedly(solved: Solved, estimator: EstimatorConfig, seed: int) -> Estimates | None:
+    """Estimate a pair's homography ``estimator.repeats`` times, each with another order of the matches.
+
+    Parameters
+    ----------
+    solved : Solved
+        Corner convention and error frame are those of its protocol.
+    estimator : EstimatorConfig
+        The protocol's, or another one to compare with it.
+    seed : int
+        Of the run; see :func:`order_seed`.
+
+    Returns
+    -------
+    Estimates or None
+        None where nothing is matched or nothing is to be estimated (``name: none``).
+    """
+    if solved.matches is None or estimator.name == "none":
+        return None
+    found = []
+    first_ms = math.nan
+    for repeat in range(estimator.repeats):
+        order = order_seed(seed, solved.prepared.pair.name, repeat)
+        start = time.perf_counter_ns()
+        found.append(estimate(solved.xy_ref, solved.xy_target, estimator, order, scores=solved.scores))
+        if repeat == 0:
+            first_ms = (time.perf_counter_ns() - start) / 1e6
+    homographies = [one.H if one.outcome is Outcome.OK else None for one in found]
+    errors = [solved.corner_error_px(H) for H in homographies]
+    outcome, n_inliers = found[0].outcome, 0
+    if outcome is Outcome.OK:
+        n_inliers = int(found[0].inliers.sum())
+        if math.isinf(errors[0]):
+            outcome = Outcome.DEGENERATE
+    return Estimates(homographies, errors, outcome, n_inliers, first_ms)
