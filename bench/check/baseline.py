@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from bench.check.evidence import KIND, SCHEMA_VERSION, Evidence, load
 from bench.check.outputs import sample
 from bench.check.values import with_derived
 from bench.core.errors import ConfigError, StoreError
-from bench.core.files import write_atomic, write_json
+from bench.core.files import staged_folder, start_checksums, write_atomic, write_json
 
 log = logging.getLogger(__name__)
 
@@ -40,19 +39,15 @@ def write_baseline(config: BaselineConfig) -> Path:
     unknown = [name for name in methods if name not in run.methods]
     if unknown:
         raise ConfigError(f"only={unknown} is not possible; the run has {', '.join(run.methods)}")
-    if target.exists():
-        if not (target / "baseline.json").is_file():
-            raise StoreError(f"{target} is not a baseline; it is left as it is, choose another name")
-        shutil.rmtree(target)
+    if target.exists() and not (target / "baseline.json").is_file():
+        raise StoreError(f"{target} is not a baseline; it is left as it is, choose another name")
     pairs = run.pairs[run.pairs["method"].isin(methods)].reset_index(drop=True)
     times = run.times[run.times["method"].isin(methods)].reset_index(drop=True)
+    samples = None
     if config.keypoints and run.features is not None:
         samples = sample(run.features, list(methods), config.keypoints, config.images)
-        _write(target / "keypoints.parquet", samples)
     elif config.keypoints:
         log.warning("%s has no features (keep_features=false): the baseline cannot compare outputs", run.path)
-    _write(target / "pairs.parquet", pairs)
-    _write(target / "times.parquet", times.astype({"ms": np.float32, "calibration_ms": np.float32}))
     header = {**run.header, "methods": {name: run.header["methods"][name] for name in methods}}
     content = {
         "kind": KIND,
@@ -62,7 +57,13 @@ def write_baseline(config: BaselineConfig) -> Path:
         "header": header,
         "summary": summary(run, list(methods)),
     }
-    write_json(target / "baseline.json", content)
+    with staged_folder(target, replace=config.replace) as folder:
+        start_checksums(folder)
+        if samples is not None:
+            _write(folder / "keypoints.parquet", samples)
+        _write(folder / "pairs.parquet", pairs)
+        _write(folder / "times.parquet", times.astype({"ms": np.float32, "calibration_ms": np.float32}))
+        write_json(folder / "baseline.json", content)
     return target
 
 

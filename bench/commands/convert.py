@@ -203,15 +203,15 @@ def write_tensorflow_outputs(request: str, scratch: str) -> None:
 
 def _write(recipe: Any, folder: Path, shape: list[int]) -> Path:
     """Write ``model.xml`` and ``model.bin``; a folder never holds one half of a model."""
+    from bench.core.files import write_atomic
     from bench.models.convert import write_ir
 
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
+        with tempfile.TemporaryDirectory() as scratch:
             write_ir(recipe, Path(scratch), shape)
             (folder / "model.xml").unlink(missing_ok=True)
             for name in ("model.bin", "model.xml"):
-                (Path(scratch) / name).replace(folder / name)
+                write_atomic(folder / name, (Path(scratch) / name).read_bytes())
     except OSError as error:
         raise ModelError(f"cannot write {folder}: {error}; free space or choose another output=FOLDER") from error
     return folder / "model.xml"

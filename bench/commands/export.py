@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -139,7 +137,7 @@ def _dataset_config(recorded: dict[str, Any]) -> DatasetConfig:
 @contextlib.contextmanager
 def _writer(kind: str, output: Path, method: str) -> Iterator[Write]:
     """A function that writes one image; an HDF5 file appears whole or not at all."""
-    from bench.core.files import write_atomic
+    from bench.core.files import staged_file, write_atomic
 
     def write_npz(name: str, xy: NDArray[Any], scores: NDArray[np.float32], descriptors: Descriptors | None) -> None:
         write_atomic(output / f"{name}.{method}", npz_bytes(xy, scores, descriptors))
@@ -149,19 +147,5 @@ def _writer(kind: str, output: Path, method: str) -> Iterator[Write]:
         return
     import h5py
 
-    temporary: str | None = None
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=output, prefix=f".{method}.")
-        os.close(handle)
-        with h5py.File(temporary, "w") as file:
-            yield lambda *arguments: write_hdf5(file, *arguments)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(output / f"{method}.h5")
-    except OSError as error:
-        raise StoreError(
-            f"cannot write {output}/{method}.h5: {error}; choose another folder with output=DIR"
-        ) from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+    with staged_file(output / f"{method}.h5") as temporary, h5py.File(temporary, "w") as file:
+        yield lambda *arguments: write_hdf5(file, *arguments)

@@ -34,7 +34,15 @@ class FeatureError(BenchError):
 
 
 class StoreError(BenchError):
-    """A run directory cannot be read, written or continued."""
+    """A run directory, a baseline or another folder of ours cannot be read, written or continued."""
+
+    exit_code = 4
+
+
+class DiskFullError(StoreError):
+    """The disk is full: nothing is wrong with the command, which can be repeated."""
+
+    exit_code = 1
 
 
 class WorkerError(BenchError):

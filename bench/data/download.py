@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bench.core.errors import DataError
+from bench.core.errors import DataError, DiskFullError, StoreError
+from bench.core.files import locked, staged_folder
 from bench.core.resources import resource
 from bench.data.archives import disk_errors, unpack
 
@@ -230,26 +230,36 @@ def _in_the_way(target: Path, lock: Lock) -> DataError:
 
 
 def _unpack_into(archive: Path, target: Path, lock: Lock) -> None:
-    with disk_errors(target.parent):
-        work = Path(tempfile.mkdtemp(prefix=f".{lock.name}-", dir=target.parent))
     try:
-        unpack(archive, work, lock.unpacked_max_bytes)
-        folder = work / lock.folder if (work / lock.folder).is_dir() else work
-        missing = [name for name in lock.requires if not (folder / name).is_file()]
-        if missing:
-            raise DataError(
-                f"{archive}: unpacked, but {', '.join(missing)} is not in it; check datasets/{lock.name}.json"
-            )
-        with disk_errors(target.parent):
-            marker = {"sha256": lock.sha256, "git_blob": lock.git_blob}
-            (folder / _MARKER).write_text(json.dumps(marker), encoding="utf-8")
-            # Another process may have finished first; its content is the same.
-            if not _is_complete(target, lock):
-                if target.exists():
-                    raise _in_the_way(target, lock)
-                folder.rename(target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        with locked(target.with_name(f".{lock.name}.lock"), wait=True):
+            if _is_complete(target, lock):  # another process finished first
+                return
+            if target.exists():
+                raise _in_the_way(target, lock)
+            with staged_folder(target) as work:
+                _unpack_checked(archive, work, lock)
+    except DiskFullError as error:
+        raise DataError(f"{error}, or choose another folder with data_root=FOLDER") from error
+    except StoreError as error:
+        raise DataError(f"{error} with data_root=FOLDER") from error
+
+
+def _unpack_checked(archive: Path, work: Path, lock: Lock) -> None:
+    """Unpack into `work`, look for the required files, bring the wanted folder's content to the top, mark it."""
+    inside = work / ".unpacked"
+    with disk_errors(work.parent):
+        inside.mkdir()
+    unpack(archive, inside, lock.unpacked_max_bytes)
+    folder = inside / lock.folder if (inside / lock.folder).is_dir() else inside
+    missing = [name for name in lock.requires if not (folder / name).is_file()]
+    if missing:
+        raise DataError(f"{archive}: unpacked, but {', '.join(missing)} is not in it; check datasets/{lock.name}.json")
+    with disk_errors(work.parent):
+        for item in folder.iterdir():
+            item.rename(work / item.name)
+        shutil.rmtree(inside)
+        marker = {"sha256": lock.sha256, "git_blob": lock.git_blob}
+        (work / _MARKER).write_text(json.dumps(marker), encoding="utf-8")
 
 
 def fetch(lock: Lock, root: Path) -> Path:

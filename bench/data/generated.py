@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import shutil
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from bench.core.errors import DataError
+from bench.core.errors import DataError, DiskFullError, StoreError
+from bench.core.files import locked, staged_folder
 from bench.core.types import Size, Transform
 from bench.data.warp import Image, draw_camera, limited, orbit, reference_view, relight, render
 
@@ -186,28 +184,27 @@ def build(kind: str, recipes: Sequence[Recipe], settings: Settings, data_root: P
     if _intact(root):
         return root
     try:
-        data_root.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=data_root))
-    except OSError as error:
-        raise DataError(
-            f"{data_root}: cannot be written ({error.strerror}); choose another folder with data_root=FOLDER"
-        ) from error
-    try:
-        files = {}
-        for recipe in _tracked(recipes, kind):
-            for name, file_digest in make_sequence(recipe, settings, work / recipe.name).items():
-                files[f"{recipe.name}/{name}"] = file_digest
-        index = {"recipe": described, "made_with": {"opencv": cv2.__version__, "numpy": np.__version__}, "files": files}
-        (work / _INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
-        _move_into_place(work, root)
-    except OSError as error:
-        hint = "free some space" if error.errno == errno.ENOSPC else "check the folder's rights"
-        raise DataError(
-            f"{root}: cannot be written ({error.strerror}); {hint} or choose another folder with data_root=FOLDER"
-        ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        # One process makes it, the others wait; one that was damaged is replaced whole.
+        with locked(data_root / f".{root.name}.lock", wait=True):
+            if not _intact(root):
+                with staged_folder(root, replace=True) as work:
+                    _write(work, kind, recipes, settings, described)
+    except DiskFullError as error:
+        raise DataError(f"{error}, or choose another folder with data_root=FOLDER") from error
+    except StoreError as error:
+        raise DataError(f"{error} with data_root=FOLDER") from error
     return root
+
+
+def _write(
+    folder: Path, kind: str, recipes: Sequence[Recipe], settings: Settings, described: Mapping[str, object]
+) -> None:
+    files = {}
+    for recipe in _tracked(recipes, kind):
+        for name, file_digest in make_sequence(recipe, settings, folder / recipe.name).items():
+            files[f"{recipe.name}/{name}"] = file_digest
+    index = {"recipe": described, "made_with": {"opencv": cv2.__version__, "numpy": np.__version__}, "files": files}
+    (folder / _INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
 
 
 def _tracked(recipes: Sequence[Recipe], kind: str) -> Sequence[Recipe]:
@@ -218,21 +215,3 @@ def _tracked(recipes: Sequence[Recipe], kind: str) -> Sequence[Recipe]:
     return track(  # type: ignore[return-value]
         recipes, description=f"Making image pairs ({kind})", console=console, transient=True
     )
-
-
-def _move_into_place(work: Path, root: Path) -> None:
-    """Rename `work` to `root`; an intact `root` made by another process meanwhile wins, a damaged one is replaced."""
-    for _ in range(3):
-        if _intact(root):
-            return
-        if root.exists():
-            aside = work.with_name(f"{work.name}-damaged")
-            root.replace(aside)
-            shutil.rmtree(aside, ignore_errors=True)
-        try:
-            work.rename(root)
-            return
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-    raise DataError(f"{root}: other processes keep changing this folder; stop them and run again")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from bench.core.errors import ModelError
+from bench.core.errors import DiskFullError, ModelError, StoreError
+from bench.core.files import disk_is_full, locked, staged_folder
 
 
 def cached(entry: Path, build: Callable[[Path], None]) -> Path:
@@ -26,40 +24,36 @@ def cached(entry: Path, build: Callable[[Path], None]) -> Path:
 
     Raises
     ------
+    DiskFullError
+        If the disk of the cache is full.
     ModelError
         If the cache cannot be written.
     """
     if entry.is_dir():
         return entry
     try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(entry.with_name(f".{entry.name}.lock")):
+        # One process builds an entry, the others wait for it.
+        with locked(entry.with_name(f".{entry.name}.lock"), wait=True):
             if not entry.is_dir():
-                scratch = Path(tempfile.mkdtemp(dir=entry.parent, prefix=f".{entry.name}."))
-                try:
-                    build(scratch)
-                    scratch.chmod(0o755)
-                    scratch.rename(entry)
-                finally:
-                    shutil.rmtree(scratch, ignore_errors=True)
-    except OSError as error:
-        raise ModelError(
-            f"cannot write the model cache {entry.parent}: {error}; free or choose another folder"
-        ) from error
+                with staged_folder(entry) as scratch:
+                    _build(build, scratch, entry)
+    except DiskFullError as error:
+        raise DiskFullError(f"{error}, or choose another folder with cache=DIR") from error
+    except StoreError as error:
+        raise ModelError(f"cannot write the model cache: {error} with cache=DIR") from error
     return entry
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One process builds an entry; the lock goes when its holder ends, however it ends."""
+def _build(build: Callable[[Path], None], scratch: Path, entry: Path) -> None:
     try:
-        import fcntl
-    except ImportError:  # Windows: two builders do the same work, the second rename fails and is reported
-        yield
-        return
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        build(scratch)
+    except (ModelError, OSError) as error:
+        # A framework in a process of its own reports a full disk in its own words.
+        if disk_is_full(scratch):
+            raise DiskFullError(
+                f"the disk is full while writing {entry}; free some space and repeat the command"
+            ) from error
+        raise
 
 
 def run_python(function: str, *arguments: str) -> None:

@@ -8,8 +8,6 @@ Keras backend in use, and the same arrays give the same ``saved_model.pb`` byte 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.core.errors import ModelError
+from bench.core.files import staged_folder
 from bench.models.network import (
     BATCH_NORM_EPSILON,
     CELL_PX,
@@ -63,15 +62,8 @@ def export_saved_model(weights_npz: str | os.PathLike[str], directory: str | os.
     directory = Path(directory)
     if directory.exists() and not (directory / "saved_model.pb").is_file() and any(directory.iterdir()):
         raise ModelError(f"{directory}: exists and holds no SavedModel; give a new directory")
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}."))
-    try:
-        _write(weights, scratch / "new")
-        if directory.exists():
-            directory.replace(scratch / "old")
-        (scratch / "new").replace(directory)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with staged_folder(directory, replace=True) as scratch:
+        _write(weights, scratch)
     return directory
 
 

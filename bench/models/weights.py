@@ -7,7 +7,6 @@ file 60 (no descriptor head).  Kernels are HWIO.  Files are read with ``allow_pi
 from __future__ import annotations
 
 import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.core.errors import ModelError
+from bench.core.files import staged_file
 from bench.models.network import LayerSpec, layer_specs
 
 if TYPE_CHECKING:
@@ -128,14 +128,8 @@ def save_weights(path: str | os.PathLike[str], weights: Mapping[str, npt.NDArray
     """
     path = Path(path)
     checked = check_weights(weights, str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=".part", delete=False) as part:
-        np.savez(part, **checked)  # type: ignore[arg-type]
-        part.flush()
-        os.fsync(part.fileno())
-    finished = Path(part.name)
-    finished.chmod(0o644)
-    finished.replace(path)
+    with staged_file(path) as part, part.open("wb") as file:
+        np.savez(file, **checked)  # type: ignore[arg-type]
 
 
 def network_weights(network: keras.Model) -> Weights:

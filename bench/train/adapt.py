@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.core.errors import ConfigError, DataError
+from bench.core.files import staged_file
 from bench.core.types import Size
 from bench.models.network import CELL_PX, build_network
 from bench.models.weights import load_weights, set_network_weights
@@ -294,8 +295,7 @@ def adapt_folder(
         rng = generator(seed, ADAPT_STREAM, zlib.crc32(target.name.encode()))
         image = read_photograph(path, config.short_side_px)
         label = label_photograph(rng, image, detectors, config)
-        part = target.with_name(target.name + ".part")
-        with part.open("wb") as file:
+        with staged_file(target) as part, part.open("wb") as file:
             np.savez_compressed(
                 file,
                 settings=np.str_(json.dumps(settings)),
@@ -303,7 +303,6 @@ def adapt_folder(
                 keypoints=label["keypoints"],
                 scores=label["scores"],
             )
-        part.replace(target)
     return out
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.core.errors import ConfigError, ModelError
+from bench.core.files import staged_file
 from bench.models.weights import network_variables, network_weights, save_weights
 from bench.train.backend import compiled
 from bench.train.config import OptimizerConfig
@@ -112,12 +112,8 @@ def _write_checkpoint(path: Path, stage: Stage, learner: Any, step: int) -> None
     for i, variable in enumerate(learner.optimizer.variables):
         arrays[f"optimizer/{i}"] = np.asarray(keras.ops.convert_to_numpy(variable))
     settings = json.dumps(stage.settings, sort_keys=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
+    with staged_file(path) as part, part.open("wb") as file:
         np.savez(file, step=np.int64(step), settings=np.str_(settings), **arrays)  # type: ignore[arg-type]
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def _diverged(stage: Stage, step: int, checkpoint: Path) -> ModelError:
@@ -161,12 +157,10 @@ def _read_log(path: Path, last_step: int) -> list[dict[str, str]]:
 def _write_log(path: Path, rows: list[dict[str, str]]) -> None:
     if not rows:
         return
-    part = path.with_name(path.name + ".part")
-    with part.open("w", newline="") as file:
+    with staged_file(path) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    part.replace(path)
 
 
 def plot_losses(path: Path, title: str, rows: list[dict[str, str]], names: tuple[str, ...]) -> None:
