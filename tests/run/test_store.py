@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +9,7 @@ import pandas as pd
 import pytest
 
 from bench.core.errors import StoreError
-from bench.core.files import read_json, read_parquet, write_atomic, write_json
+from bench.core.files import read_parquet
 from bench.core.types import Features, Size, StageTimes
 from bench.run.store import Extraction, RunStore
 
@@ -63,22 +61,6 @@ def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
     np.savez(path, **{name: np.array([{"a": 1}], dtype=object) for name in names})
     with pytest.raises(StoreError, match="allow_pickle"):
         RunStore(tmp_path).read_extraction("m", "1")
-
-
-def test_a_full_disk_keeps_the_old_file_and_says_how_to_continue(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "a.json"
-    write_json(path, {"old": 1})
-
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StoreError, match="disk is full.*run_dir"):
-        write_atomic(path, b"new")
-    assert read_json(path) == {"old": 1}
-    assert [item.name for item in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_a_results_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
