@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from bench.core.errors import DataError
 from bench.core.types import Size
+from bench.data.images import read_image
+from bench.data.prepare import to_grey
 from bench.models.network import CELL_PX
 from bench.train.config import DetectorTargetConfig, PhaseConfig, SuperPointConfig, SyntheticShapesConfig
 from bench.train.photometric import augment
@@ -159,9 +161,7 @@ def read_photograph(path: Path, short_side_px: int) -> Array:
     """
     import cv2
 
-    image = cv2.imdecode(np.frombuffer(path.read_bytes() or b"\0", np.uint8), cv2.IMREAD_GRAYSCALE)
-    if image is None:
-        raise DataError(f"{path}: not a readable image; remove or replace the file")
+    image: Array = to_grey(read_image(path), "bt601", fractional=False)
     short = min(image.shape)
     if short < 64:
         raise DataError(f"{path}: short side is {short} px, at least 64 px are needed; remove the file")

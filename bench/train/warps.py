@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.core.types import Size
+from bench.geometry.transforms import transform_points, translation
 
 Array = npt.NDArray[Any]
 
@@ -35,11 +36,6 @@ class WarpConfig:
     """Largest shift as a part of the side."""
     flip: bool = False
     """Whether to mirror left and right with probability 1/2."""
-
-
-def translation(x: float, y: float) -> Array:
-    """Homography that adds (x, y)."""
-    return np.array([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]])
 
 
 def random_homography(rng: np.random.Generator, centre: Array, target: Size, config: WarpConfig) -> Array:
@@ -91,11 +87,9 @@ def warp_points(homography: Array, points: Array) -> Array:
     (N, 2) float64
         NaN where a point maps behind the plane at infinity, so that no comparison accepts it.
     """
-    points = np.asarray(points, dtype=np.float64)
-    mapped = points @ homography[:, :2].T + homography[:, 2]
-    depth = np.where(mapped[:, 2:] > 1e-6, mapped[:, 2:], np.nan)
-    result: Array = mapped[:, :2] / depth
-    return result
+    mapped = transform_points(homography, points)
+    mapped[~np.isfinite(mapped)] = np.nan
+    return mapped
 
 
 def warp_image(image: Array, homography: Array, size: Size) -> tuple[Array, Array]:

@@ -259,6 +259,6 @@ def test_unusable_folders_and_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"not an image")
     (tmp_path / "empty.jpg").touch()
     cv2.imwrite(str(tmp_path / "tiny.png"), np.zeros((20, 200), np.uint8))
-    for name, message in (("broken.jpg", "not a readable image"), ("empty.jpg", "not a readable"), ("tiny.png", "20")):
+    for name, message in (("broken.jpg", "not a complete image"), ("empty.jpg", "is empty"), ("tiny.png", "20")):
         with pytest.raises(DataError, match=f"{name}.*{message}"):
             read_photograph(tmp_path / name, 240)
