@@ -147,5 +147,6 @@ def _writer(kind: str, output: Path, method: str) -> Iterator[Write]:
         return
     import h5py
 
-    with staged_file(output / f"{method}.h5") as temporary, h5py.File(temporary, "w") as file:
+    # The temporary file is locked already, by the one who renames it.
+    with staged_file(output / f"{method}.h5") as temporary, h5py.File(temporary, "w", locking=False) as file:
         yield lambda *arguments: write_hdf5(file, *arguments)
