@@ -1,16 +1,13 @@
-"""What a SavedModel is: identity, inputs and outputs, and the constants baked into its graph."""
+"""What a SavedModel is: identity, inputs and outputs."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from bench.core.errors import ModelError
-from bench.models.savedmodel import Node, SavedModelGraph, read_saved_model
+from bench.models.savedmodel import SavedModelGraph, read_saved_model
 
 SPARSE_OUTPUTS = ("prob", "descriptors_raw")
 """What decoding needs; the other outputs are computed only for ``graph=full``."""
@@ -33,8 +30,6 @@ class Fingerprint:
         Value of white: 1 or 255.
     batch : int or None
         Batch size the graph is built for; None: any.
-    nms_op, nms_size_px, nms_iou, nms_min_probability, nms_top_k
-        What ``prob_nms`` was exported with; None: absent or not recognised. The benchmark suppresses by its own rule.
     """
 
     graph_sha256: str
@@ -47,11 +42,6 @@ class Fingerprint:
     input_scale: float
     channels: int
     batch: int | None
-    nms_op: str | None
-    nms_size_px: float | None
-    nms_iou: float | None
-    nms_min_probability: float | None
-    nms_top_k: int | None
 
     @property
     def key(self) -> str:
@@ -88,12 +78,12 @@ def read_fingerprint(directory: Path, input_scale: float | None = None) -> Finge
     Raises
     ------
     ModelError
-        If the folder holds no SavedModel, or one whose signature is not that of SuperPoint or MagicPoint.
+        If the folder holds no SavedModel, one whose graph could do more than compute, or one whose signature is not
+        that of SuperPoint or MagicPoint.
     """
     graph = read_saved_model(directory)
     channels = _check_signature(graph, directory)
     graph_sha256 = hashlib.sha256((directory / "saved_model.pb").read_bytes()).hexdigest()
-    nms_op, size, iou, min_probability, top_k = _baked_nms(graph)
     prob = graph.outputs["prob"].shape
     return Fingerprint(
         graph_sha256=graph_sha256,
@@ -106,11 +96,6 @@ def read_fingerprint(directory: Path, input_scale: float | None = None) -> Finge
         input_scale=_input_scale(graph, graph_sha256, directory) if input_scale is None else input_scale,
         channels=channels,
         batch=prob[0] if prob and prob[0] > 0 else None,
-        nms_op=nms_op,
-        nms_size_px=size,
-        nms_iou=iou,
-        nms_min_probability=min_probability,
-        nms_top_k=top_k,
     )
 
 
@@ -156,52 +141,3 @@ def _input_scale(graph: SavedModelGraph, graph_sha256: str, directory: Path) -> 
         f"{directory}: the graph does not say whether white is 1 or 255 (the MagicPoint of December 2018 takes 255, "
         "exports since November 2019 take 1); set model.input_scale=1 or model.input_scale=255"
     )
-
-
-def _baked_nms(
-    graph: SavedModelGraph,
-) -> tuple[str | None, float | None, float | None, float | None, int | None]:
-    found = graph.by_op("NonMaxSuppression")
-    if len(found) != 1:
-        return None, None, None, None, None
-    nms = found[0]
-    inputs = graph.input_nodes(nms)
-    iou = _scalar(inputs[3]) if len(inputs) > 3 else None
-    # boxes = concat(centres - half, centres + half); centres and scores come from where(prob >= minimum).
-    half = _constant_operand(graph, _ancestor(graph, inputs[0], lambda node: node.op == "Sub"))
-    threshold = _constant_operand(graph, _ancestor(graph, inputs[1], lambda node: node.op == "GreaterEqual"))
-    top_k = graph.by_op("TopK")
-    kept = None
-    if len(top_k) == 1 and len(top_k[0].inputs) > 1:
-        count = graph.input_nodes(top_k[0])[1]
-        value = _scalar(count) if count.op == "Const" else _constant_operand(graph, count)
-        kept = None if value is None else int(value)
-    return nms.op, None if half is None else 2 * half, _rounded(iou), _rounded(threshold), kept
-
-
-def _ancestor(graph: SavedModelGraph, start: Node, wanted: Callable[[Node], bool]) -> Node | None:
-    """Nearest node upstream of `start` that is wanted, breadth first."""
-    queue, seen = [start], {start.name}
-    for node in queue:
-        if wanted(node):
-            return node
-        for source in graph.input_nodes(node):
-            if source.name not in seen:
-                seen.add(source.name)
-                queue.append(source)
-    return None
-
-
-def _scalar(node: Node) -> float | None:
-    return node.constant[0] if node.constant is not None and len(node.constant) == 1 else None
-
-
-def _constant_operand(graph: SavedModelGraph, node: Node | None) -> float | None:
-    values = [] if node is None else [_scalar(source) for source in graph.input_nodes(node)]
-    constants = [value for value in values if value is not None]
-    return constants[0] if len(constants) == 1 else None
-
-
-def _rounded(value: float | None) -> float | None:
-    """A float32 constant as the decimal number it was written as."""
-    return None if value is None else float(str(np.float32(value)))

@@ -1,21 +1,22 @@
-"""Reading of ``saved_model.pb`` without TensorFlow: nodes, constants and the signature.
+"""Reading of ``saved_model.pb`` without TensorFlow: signature and nodes, and no operation that could touch a file.
 
-A SavedModel is a protocol buffer.  Only its wire format and the few fields below are needed, so the OpenVINO process
-never loads TensorFlow.  Field numbers are those of TensorFlow's public ``.proto`` files.
+A SavedModel is a protocol buffer and a program. Only its wire format and the few fields below are needed, so a graph is
+judged before TensorFlow sees it, and the OpenVINO process never loads TensorFlow. Field numbers are those of
+TensorFlow's public ``.proto`` files. Where a field may occur more than once, everything found counts, as it does when
+protocol buffers merge.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core.errors import ModelError
+from bench.models.operations import Function, MetaGraph, Node, refused
 
-_DT_FLOAT, _DT_INT32, _DT_INT64 = 1, 3, 9
-_FORMATS = {_DT_FLOAT: "f", _DT_INT32: "i", _DT_INT64: "q"}
-DTYPES = {_DT_FLOAT: "float32", _DT_INT32: "int32", _DT_INT64: "int64"}
+_DTYPES = {1: "float32", 3: "int32", 9: "int64"}
 
 Value = int | memoryview
 Shape = tuple[int, ...] | None
@@ -31,62 +32,53 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """A node of the graph. `constant` holds the values of a small numeric ``Const``."""
-
-    name: str
-    op: str
-    inputs: tuple[str, ...]
-    constant: tuple[float, ...] | None = None
-    shape: Shape = None
-    """Shape attribute, for example of a variable."""
-
-
-@dataclass(frozen=True)
 class SavedModelGraph:
     """The graph tagged ``serve`` and its signature ``serving_default``."""
 
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
-    nodes: dict[str, Node]
-    tensorflow_version: str = ""
-    _ops: dict[str, list[Node]] = field(default_factory=dict, repr=False)
-
-    def __post_init__(self) -> None:
-        for node in self.nodes.values():
-            self._ops.setdefault(node.op, []).append(node)
-
-    def by_op(self, prefix: str) -> list[Node]:
-        """Nodes whose operation starts with `prefix`, in graph order."""
-        return [node for op, nodes in self._ops.items() if op.startswith(prefix) for node in nodes]
-
-    def input_nodes(self, node: Node) -> list[Node]:
-        """Nodes whose outputs `node` reads, in order; control inputs are left out."""
-        names = [name.partition(":")[0] for name in node.inputs if not name.startswith("^")]
-        return [self.nodes[name] for name in names if name in self.nodes]
+    nodes: tuple[Node, ...]
+    tensorflow_version: str
 
 
 def read_saved_model(directory: Path) -> SavedModelGraph:
-    """Parse ``saved_model.pb`` of a SavedModel directory.
+    """Parse ``saved_model.pb`` of a SavedModel directory, and refuse what must not run.
+
+    Every node of every graph and function in the file is checked, whether the signature needs it or not
+    (:mod:`bench.models.operations`).
 
     Raises
     ------
     ModelError
-        If the folder is no SavedModel, the file is damaged, or it has no ``serve`` graph with a ``serving_default``
-        signature.
+        If the folder is no SavedModel, the file is damaged, a node is refused, or there is no ``serve`` graph with a
+        ``serving_default`` signature.
     """
     path = directory / "saved_model.pb"
     try:
         data = path.read_bytes()
+        others = sorted(other.name for other in directory.glob("saved_model.*") if other != path)
     except OSError as error:
         raise ModelError(f"{directory}: no readable saved_model.pb; give the folder of a SavedModel") from error
+    if others:
+        raise ModelError(
+            f"{directory}: holds {others[0]} beside saved_model.pb; which of them runs is unclear, delete one"
+        )
+    served: SavedModelGraph | None = None
     try:
-        for number, meta_graph in _fields(memoryview(data)):
-            if number == 2 and (graph := _meta_graph(_bytes(meta_graph))) is not None:
-                return graph
-    except (ValueError, IndexError, struct.error, UnicodeDecodeError) as error:
+        for number, value in _fields(memoryview(data)):
+            if number != 2:
+                continue
+            if (reason := refused(_program(_bytes(value)))) is not None:
+                raise ModelError(
+                    f"{path}: refused, {reason}; a SavedModel is a program, and this one could do more than compute "
+                    "(docs/safety.md)"
+                )
+            served = served or _meta_graph(_bytes(value))
+    except (ValueError, IndexError, struct.error) as error:
         raise ModelError(f"{path}: damaged or no SavedModel ({error}); fetch the model again") from error
-    raise ModelError(f"{path}: no graph tagged 'serve' with a signature 'serving_default'; export the model again")
+    if served is None:
+        raise ModelError(f"{path}: no graph tagged 'serve' with a signature 'serving_default'; export the model again")
+    return served
 
 
 def _varint(data: memoryview, position: int) -> tuple[int, int]:
@@ -107,6 +99,8 @@ def _fields(data: memoryview) -> Iterator[tuple[int, Value]]:
     position, end = 0, len(data)
     while position < end:
         tag, position = _varint(data, position)
+        if tag >> 32 or not tag >> 3:
+            raise ValueError("impossible field number")  # parsers differ in what they make of it
         wire = tag & 7
         if wire == 0:
             value, position = _varint(data, position)
@@ -139,6 +133,11 @@ def _int(value: Value) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
+def _all(data: memoryview, wanted: int) -> Iterator[memoryview]:
+    """Messages in field `wanted`."""
+    return (_bytes(value) for number, value in _fields(data) if number == wanted)
+
+
 def _map(entry: Value) -> tuple[str, memoryview]:
     key, value = "", memoryview(b"")
     for number, content in _fields(_bytes(entry)):
@@ -152,24 +151,13 @@ def _map(entry: Value) -> tuple[str, memoryview]:
 def _meta_graph(data: memoryview) -> SavedModelGraph | None:
     tags: list[str] = []
     version = ""
-    nodes: dict[str, Node] = {}
-    signature: memoryview | None = None
-    for number, value in _fields(data):
-        if number == 1:
-            for info, content in _fields(_bytes(value)):
-                if info == 4:
-                    tags.append(_text(content))
-                elif info == 5:
-                    version = _text(content)
-        elif number == 2:
-            for part, content in _fields(_bytes(value)):
-                if part == 1:
-                    node = _node(_bytes(content))
-                    nodes[node.name] = node
-        elif number == 5:
-            key, content = _map(value)
-            if key == "serving_default":
-                signature = content
+    for info in _all(data, 1):
+        for number, value in _fields(info):
+            if number == 4:
+                tags.append(_text(value))
+            elif number == 5:
+                version = _text(value)
+    signature = dict(_map(entry) for entry in _all(data, 5)).get("serving_default")
     if "serve" not in tags or signature is None:
         return None
     tensors: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
@@ -177,7 +165,7 @@ def _meta_graph(data: memoryview) -> SavedModelGraph | None:
         if number in (1, 2):
             key, content = _map(value)
             tensors[number - 1][key] = _tensor_info(content)
-    return SavedModelGraph(*tensors, nodes, version)
+    return SavedModelGraph(*tensors, _nodes(data), version)
 
 
 def _tensor_info(data: memoryview) -> Tensor:
@@ -186,7 +174,7 @@ def _tensor_info(data: memoryview) -> Tensor:
         if number == 1:
             name = _text(value)
         elif number == 2:
-            dtype = DTYPES.get(_int(value), f"type {value}")
+            dtype = _DTYPES.get(_int(value), f"type {value}")
         elif number == 3:
             shape = _shape(_bytes(value))
     return Tensor(name, dtype, shape)
@@ -202,11 +190,62 @@ def _shape(data: memoryview) -> Shape:
     return tuple(sizes)
 
 
+def _nodes(meta_graph: memoryview) -> tuple[Node, ...]:
+    return tuple(_node(node) for graph in _all(meta_graph, 2) for node in _all(graph, 1))
+
+
+def _program(meta_graph: memoryview) -> MetaGraph:
+    """Everything of a MetaGraphDef that may run, and how it is reached."""
+    libraries = [library for graph in _all(meta_graph, 2) for library in _all(graph, 2)]
+    functions = tuple(_function(function) for library in libraries for function in _all(library, 1))
+    saver = {number: _text(value) for part in _all(meta_graph, 3) for number, value in _fields(part) if number <= 3}
+    named: set[str] = set()
+    for signature in _all(meta_graph, 5):
+        named |= _strings(signature)
+    for collection in _all(meta_graph, 4):
+        if _map(collection)[0] != "savers":  # descriptions of savers; making one of them runs nothing
+            named |= _strings(collection)
+    return MetaGraph(
+        nodes=_nodes(meta_graph),
+        functions=functions,
+        named=frozenset(named),
+        objects=b"\0".join(bytes(part) for part in _all(meta_graph, 7)),
+        filename=saver.get(1, ""),
+        restore=saver.get(3, ""),
+    )
+
+
+def _strings(data: memoryview) -> set[str]:
+    """All that could be a node's name in a message of unknown type, at any depth."""
+    found: set[str] = set()
+    queue = [data]
+    while queue:
+        try:
+            for _, value in _fields(queue.pop()):
+                if not isinstance(value, int):
+                    queue.append(value)
+                    found.add(bytes(value).decode(errors="replace"))
+        except (ValueError, IndexError):
+            continue  # text, not a message
+    return found
+
+
+def _function(data: memoryview) -> Function:
+    name = ""
+    arguments: list[str] = []
+    for signature in _all(data, 1):
+        for number, value in _fields(signature):
+            if number == 1:
+                name = _text(value)
+            elif number == 2:
+                arguments += [_text(part) for key, part in _fields(_bytes(value)) if key == 1]
+    return Function(name, tuple(arguments), tuple(_node(node) for node in _all(data, 3)))
+
+
 def _node(data: memoryview) -> Node:
     name = op = ""
     inputs: list[str] = []
-    constant: tuple[float, ...] | None = None
-    shape: Shape = None
+    functions: list[str] = []
     for number, value in _fields(data):
         if number == 1:
             name = _text(value)
@@ -215,39 +254,17 @@ def _node(data: memoryview) -> Node:
         elif number == 3:
             inputs.append(_text(value))
         elif number == 5:
-            key, content = _map(value)
-            for kind, attribute in _fields(content):
-                if key == "value" and kind == 8:
-                    constant = _constant(_bytes(attribute))
-                elif key == "shape" and kind == 7:
-                    shape = _shape(_bytes(attribute))
-    return Node(name, op, tuple(inputs), constant, shape)
+            for attribute in _all(_bytes(value), 2):
+                functions += _called(attribute)
+    return Node(name, op, tuple(inputs), tuple(functions))
 
 
-def _constant(data: memoryview) -> tuple[float, ...] | None:
-    """Values of a TensorProto of float32, int32 or int64; None for other types and for more than 64 bytes."""
-    dtype = 0
-    content = b""
-    numbers: list[float] = []
-    for number, value in _fields(data):
-        if number == 1:
-            dtype = _int(value)
-        elif number == 4:
-            content = bytes(_bytes(value)[:65])
-        elif number == 5:
-            numbers.extend(x for (x,) in struct.iter_unpack("<f", _bytes(value)))
-        elif number in (7, 10):
-            numbers.extend([_int(value)] if isinstance(value, int) else _varints(value))
-    if dtype not in _FORMATS or len(content) > 64 or len(numbers) > 16:
-        return None
-    if content:
-        return tuple(x for (x,) in struct.iter_unpack("<" + _FORMATS[dtype], content))
-    return tuple(numbers)
-
-
-def _varints(data: memoryview) -> list[int]:
-    position, values = 0, []
-    while position < len(data):
-        value, position = _varint(data, position)
-        values.append(_int(value))
-    return values
+def _called(attribute: memoryview) -> Iterator[str]:
+    """Names of the functions in an AttrValue: ``func`` (10), alone or in a ``list`` (1, there 9), and in their own
+    attributes."""
+    functions = [*_all(attribute, 10), *(function for part in _all(attribute, 1) for function in _all(part, 9))]
+    for function in functions:
+        yield from (_text(value) for number, value in _fields(function) if number == 1)
+        for entry in _all(function, 2):
+            for inner in _all(entry, 2):
+                yield from _called(inner)

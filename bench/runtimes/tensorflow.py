@@ -65,7 +65,9 @@ class TensorFlowNetwork:
                 self._loaded = tf.saved_model.load(directory)
             signature = self._loaded.signatures["serving_default"]
             names = {key: fingerprint.output_tensors[key] for key in outputs}
-            self._run = signature.prune(fingerprint.input_tensor, names)
+            # Exports of TensorFlow 2 are compiled functions: they cannot be pruned and give all outputs.
+            self._run = signature.prune(fingerprint.input_tensor, names) if hasattr(signature, "prune") else signature
+            self._outputs = outputs
         except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
             raise ModelError(f"{directory}: TensorFlow cannot load it: {error}") from error
         self._load_ms = 1e3 * (time.perf_counter() - start)
@@ -76,7 +78,7 @@ class TensorFlowNetwork:
     def infer(self, images: NDArray[np.float32]) -> Outputs:
         """Run [N, H, W, 1] images and fetch the outputs."""
         outputs = self._run(self._tf.constant(images))
-        return {key: tensor.numpy() for key, tensor in outputs.items()}
+        return {key: outputs[key].numpy() for key in self._outputs}
 
     def info(self) -> dict[str, dict[str, object]]:
         """Facts for MethodInfo."""

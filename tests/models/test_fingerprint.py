@@ -1,4 +1,4 @@
-"""Reading SavedModels without TensorFlow: identity, baked constants, and what is refused."""
+"""Reading SavedModels without TensorFlow: identity, signature, and what is refused."""
 
 from __future__ import annotations
 
@@ -14,32 +14,22 @@ from bench.models.fingerprint import read_fingerprint
 from bench.models.savedmodel import read_saved_model
 
 
-def save(directory: Path, channels: int = 1, name: str = "superpoint", top_k: int | None = None) -> Path:
-    """A small graph with the signature of MagicPoint and the NMS of the published graphs."""
+def save(directory: Path, channels: int = 1, name: str = "superpoint") -> Path:
+    """A small graph with the signature of MagicPoint."""
     tf = pytest.importorskip("tensorflow")
     v1 = tf.compat.v1
     with tf.Graph().as_default(), v1.Session() as session:
         image = v1.placeholder(tf.float32, [None, None, None, channels], name=f"{name}/image")
         gain = v1.get_variable("gain", initializer=np.float32(1), use_resource=False)
         prob = tf.identity(tf.reduce_mean(image, -1) * gain, name=f"{name}/prob")
-        pixels = tf.where(tf.greater_equal(prob[0], 0.02))
-        centres = tf.cast(pixels, tf.float32)
-        scores = tf.gather_nd(prob[0], pixels)
-        boxes = tf.concat([centres - 3.0, centres + 3.0], axis=1)
-        keep = tf.image.non_max_suppression(boxes, scores, tf.shape(boxes)[0], iou_threshold=0.2)
-        kept = tf.gather(scores, keep)
-        if top_k is not None:
-            kept, _ = tf.nn.top_k(kept, tf.minimum(tf.shape(kept)[0], tf.constant(top_k)))
         session.run(v1.global_variables_initializer())
-        v1.saved_model.simple_save(session, str(directory), {"image": image}, {"prob": prob, "prob_nms": kept})
+        v1.saved_model.simple_save(session, str(directory), {"image": image}, {"prob": prob})
     return directory
 
 
 def test_the_published_graph(shared: Path) -> None:
     found = read_fingerprint(shared / "models/sp_v6_graph_int8_weights")
     assert found.graph_sha256.startswith("307245ea")
-    assert (found.nms_op, found.nms_size_px, found.nms_iou) == ("NonMaxSuppressionV3", 4.0, 0.1)
-    assert (found.nms_min_probability, found.nms_top_k) == (0.01, None)
     assert (found.input_scale, found.channels, found.batch, found.descriptors) == (1.0, 1, 1, True)
     assert found.outputs("sparse") == ("prob", "descriptors_raw")
     assert found.outputs("sparse", descriptors=False) == ("prob",)
@@ -48,14 +38,8 @@ def test_the_published_graph(shared: Path) -> None:
 
 def test_the_magicpoint_of_2018_takes_255(shared: Path) -> None:
     found = read_fingerprint(shared / "models/magic-point_02-12-2018")
-    assert (found.input_scale, found.descriptors, found.nms_min_probability) == (255.0, False, 0.001)
+    assert (found.input_scale, found.descriptors) == (255.0, False)
     assert read_fingerprint(shared / "models/magic-point_02-12-2018", input_scale=1.0).input_scale == 1.0
-
-
-def test_baked_constants_are_found(tmp_path: Path) -> None:
-    found = read_fingerprint(save(tmp_path / "model", top_k=600))
-    assert (found.nms_size_px, found.nms_iou, found.nms_min_probability, found.nms_top_k) == (6.0, 0.2, 0.02, 600)
-    assert found.batch is None
 
 
 def test_graph_agrees_with_tensorflows_own_parser(shared: Path) -> None:
@@ -63,7 +47,7 @@ def test_graph_agrees_with_tensorflows_own_parser(shared: Path) -> None:
     directory = shared / "models/sp_v6_graph_int8_weights"
     message = saved_model_pb2.SavedModel.FromString((directory / "saved_model.pb").read_bytes())
     expected = {node.name: (node.op, tuple(node.input)) for node in message.meta_graphs[0].graph_def.node}
-    assert {n.name: (n.op, n.inputs) for n in read_saved_model(directory).nodes.values()} == expected
+    assert {n.name: (n.op, n.inputs) for n in read_saved_model(directory).nodes} == expected
 
 
 def test_three_channels_are_refused(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_info_says_what_runs(make: Make, image: EvaluatedImage, shared: Path) ->
     info = extractor.info()
     assert info.backend == "tensorflow" and not info.has_descriptors
     assert info.precision["label"] == "FP32"
-    assert info.fingerprint["nms_op"] == "NonMaxSuppressionV3" and info.fingerprint["graph"] == "sparse"
+    assert info.fingerprint["graph"] == "sparse"
     assert info.costs["load_ms"] > 0 and info.costs["first_inference_ms"] > 0
 
 
