@@ -9,9 +9,9 @@ With d the mean effect, positive where the candidate is better, and m the margin
   failure has probability alpha at most.
 - *inconclusive*: neither.
 
-Intervals are paired cluster bootstrap (whole sequences, or whole timing blocks, are drawn); p-values use its standard
-error with the t distribution of (clusters - 1) degrees of freedom, because the share of draws beyond -m cannot become
-small enough for Holm and is too small with few clusters.
+Intervals and p-values of means use the variance between sequences and the t distribution of (sequences - 1) degrees of
+freedom. Latency ratios draw whole timing blocks (bootstrap); their p-values use the standard error of the draws: the
+share of draws beyond -m cannot become small enough for Holm and is too small with few blocks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.check.config import CheckConfig, MetricGate
-from bench.stats import Decision, Difference, holm, paired_difference, t_p_value
+from bench.stats import Decision, Difference, cluster_codes, holm, mean_difference, t_p_value
 
 Floats = NDArray[np.float64]
 
@@ -120,8 +120,8 @@ def compare_values(
         keep[np.flatnonzero(keep)[~positive]] = False
         if not len(a):
             return None
-    labels = np.asarray(clusters, dtype=object)[keep].astype(str)
-    found = paired_difference(a, b, labels, config.draws, config.seed, level=1 - 2 * config.alpha)
+    codes, _ = cluster_codes(np.asarray(clusters, dtype=object)[keep].astype(str))
+    found = mean_difference(a, b, codes, level=1 - 2 * config.alpha)
     means = (float(b.mean()), float(a.mean()))
     if gate.kind == "ratio":
         means = (math.exp(means[0]) - gate.offset, math.exp(means[1]) - gate.offset)

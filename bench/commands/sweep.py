@@ -177,7 +177,7 @@ def _timed_batches(
 
 
 def summarise(rows: pd.DataFrame, methods: Mapping[str, Any], peaks_gflops: Mapping[int, float]) -> pd.DataFrame:
-    """Median time per method, size and threads, with a 95 % bootstrap interval over extractions.
+    """Median time per method, size and threads, with a 95 % interval over extractions.
 
     Returns
     -------
@@ -187,7 +187,7 @@ def summarise(rows: pd.DataFrame, methods: Mapping[str, Any], peaks_gflops: Mapp
         ``gflops`` is twice the multiply-accumulates over the median inference time, ``peak_gflops`` the measured
         matrix product on as many threads.
     """
-    from bench.stats import bootstrap_quantile
+    from bench.stats import quantile_interval
     from bench.timing.arithmetic import superpoint_gmac
 
     table = []
@@ -198,7 +198,7 @@ def summarise(rows: pd.DataFrame, methods: Mapping[str, Any], peaks_gflops: Mapp
         stages = group.pivot_table(index=["repeat", "item"], columns="stage", values="ms")
         total = stages.sum(axis=1)
         # Images and repeats alternate between methods, so each extraction is a block of its own.
-        interval = bootstrap_quantile(total.to_numpy(), np.arange(len(total)), 0.5)
+        interval = quantile_interval(total.to_numpy(), np.arange(len(total)), 0.5)
         infer_ms = float(stages["infer"].median())
         row = {
             "method": method, "height": height, "width": width, "threads": threads,

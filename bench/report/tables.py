@@ -202,8 +202,8 @@ def differences_table(summary: Any, manifest: Manifest, wanted: Sequence[str] = 
         Head("method", "method", False),
         Head("reference", "compared with", False),
         Head("metric", "metric", False),
-        Head("difference", "difference", True, "Method minus reference on the same pairs; 95 % interval of a paired "
-             "bootstrap that draws whole sequences."),
+        Head("difference", "difference", True, "Method minus reference on the same pairs, with its paired 95 % "
+             "interval over sequences."),
         Head("mcnemar_p", "McNemar p", True, "Exact test of the pairs on which exactly one of the two succeeds. It "
              "treats pairs as independent."),
         Head("noise_floor", "noise floor", True, "How far this metric moves when only the order of the same matches "

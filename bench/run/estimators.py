@@ -17,7 +17,7 @@ from bench.matching.solve import Solved, estimate_repeatedly
 from bench.metrics.columns import threshold_name
 from bench.metrics.homography import as_errors, auc_terms
 from bench.schema import EstimatorConfig, EstimatorSweepConfig, ProtocolConfig
-from bench.stats import bootstrap_mean, bootstrap_quantile, order_noise
+from bench.stats import cluster_codes, order_noise, quantile, share_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +90,7 @@ def summarise_sweep(rows: pd.DataFrame, protocol: ProtocolConfig, draws: int = 2
     protocol : ProtocolConfig
         Its accuracy thresholds are used.
     draws, seed : int
-        Of the cluster bootstrap over sequences.
+        Of the intervals over sequences.
 
     Returns
     -------
@@ -113,13 +113,13 @@ def summarise_sweep(rows: pd.DataFrame, protocol: ProtocolConfig, draws: int = 2
 
 def _cell(part: pd.DataFrame, protocol: ProtocolConfig, draws: int, seed: int) -> dict[str, float]:
     errors = as_errors(np.stack([np.asarray(e, dtype=np.float64) for e in part["corner_errors_px"]]))
-    labels = part["sequence"].to_numpy()
+    codes, _ = cluster_codes(part["sequence"].to_numpy())
     found: dict[str, float] = {"n_pairs": len(part), "failures": int((part["outcome"] != "ok").sum())}
     for t in protocol.homography.thresholds_px:
-        interval = bootstrap_mean((errors <= t).mean(axis=1), labels, draws, seed)
+        interval = share_interval(errors <= t, codes, draws, seed)
         name = threshold_name("accuracy", t)
         found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
         found[threshold_name("order_noise", t)] = order_noise(errors <= t).half_width
         found[threshold_name("auc", t)] = float(auc_terms(errors, t).mean())
-    found["estimate_ms"] = bootstrap_quantile(part["estimate_ms"], labels, 0.5, draws=1, seed=seed).value
+    found["estimate_ms"] = quantile(part["estimate_ms"], 0.5)
     return found

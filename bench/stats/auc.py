@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bench.stats.bootstrap import Floats, Ints, mean_draws
+from bench.stats.bootstrap import mean_draws
+from bench.stats.intervals import Floats, Ints
 
 
 def trapezoid_auc_draws(errors_px: ArrayLike, codes: Ints, weights: Floats, threshold_px: float) -> Floats:

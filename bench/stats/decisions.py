@@ -1,4 +1,4 @@
-"""Tests, verdicts and power: McNemar, non-inferiority, Holm, detectable differences, required sample sizes."""
+"""Tests and power: McNemar, Holm, detectable differences, required sample sizes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.stats.bootstrap import Floats, Interval
+from bench.stats.intervals import Floats
 
 
 class Decision(StrEnum):
@@ -51,55 +51,11 @@ def mcnemar_exact(candidate: ArrayLike, reference: ArrayLike) -> float:
     return min(1.0, 2.0 * float(bdtr(min(wins, losses), wins + losses, 0.5)))
 
 
-def non_inferiority(difference: Interval, margin: float, higher_is_better: bool = True) -> Decision:
-    """Decide whether a candidate is worse than a reference by more than a margin.
-
-    Parameters
-    ----------
-    difference : Interval
-        Candidate minus reference with its confidence interval.
-    margin : float
-        Largest loss that does not matter; at least 0.
-    higher_is_better : bool
-        False for errors and times.
-
-    Returns
-    -------
-    Decision
-        pass if the whole interval lies above -margin, fail if it lies below, else inconclusive (also where there is no
-        interval). For quantities of which less is better the signs are reversed.
-
-    Raises
-    ------
-    ValueError
-        If the margin is negative or NaN.
-    """
-    if not margin >= 0:
-        raise ValueError(f"margin={margin} is not possible; allowed: 0 or more")
-    low, high = (difference.low, difference.high) if higher_is_better else (-difference.high, -difference.low)
-    if low > -margin:
-        return Decision.PASS
-    if high < -margin:
-        return Decision.FAIL
-    return Decision.INCONCLUSIVE
-
-
-def draws_p_value(draws: Floats, null: float) -> float:
-    """One-sided bootstrap p-value of "the true value is at most `null`": the share of draws at or below it.
-
-    ``(1 + #{draw <= null}) / (B + 1)``; the added 1 keeps it above 0 (Davison and Hinkley 1997, section 4.2). For "at
-    least" pass ``-draws, -null``.
-    """
-    x = np.asarray(draws, dtype=np.float64)
-    x = x[~np.isnan(x)]
-    return float((1 + int((x <= null).sum())) / (len(x) + 1))
-
-
 def t_p_value(value: float, standard_error: float, n_clusters: int) -> float:
     """One-sided p-value of "the true value is at least 0" for an estimate `value`.
 
-    ``P(T <= value / standard_error)`` with n_clusters - 1 degrees of freedom. Unlike :func:`draws_p_value` it is not
-    bounded by the number of draws, which matters after Holm's adjustment of many tests.
+    ``P(T <= value / standard_error)`` with n_clusters - 1 degrees of freedom. Unlike the share of bootstrap draws
+    below 0 it is not bounded by the number of draws, which matters after Holm's adjustment of many tests.
 
     Returns
     -------

@@ -1,15 +1,15 @@
 """Rows in, tables out: every number that a report prints is computed here.
 
 ``Summary.table`` is tidy: [method, split, metric, value, low, high, unit, n_pairs, n_sequences]. Intervals are 95 %
-cluster bootstrap intervals over sequences (over timing blocks for latencies). ``Summary.differences`` compares each
-method with a reference method on the same pairs. :mod:`bench.metrics.columns` defines each metric.
+intervals over sequences (over timing blocks for latencies), see :mod:`bench.stats.intervals`. ``Summary.differences``
+compares each method with a reference method on the same pairs. :mod:`bench.metrics.columns` defines each metric.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,15 +19,16 @@ from numpy.typing import NDArray
 from bench.metrics.columns import COLUMNS, column, threshold_name
 from bench.schema import ProtocolConfig
 from bench.stats import (
+    DIFFERENCE_OF,
+    INTERVAL_OF,
+    Difference,
     Interval,
-    bootstrap_quantile,
     cluster_codes,
-    cluster_weights,
     difference_noise,
     early_stopping_percentile,
     mcnemar_exact,
     order_noise,
-    percentile_interval,
+    quantile_interval,
     quantile_ratio,
 )
 from bench.summary.measures import Measure, failure_counts, measures, value_of
@@ -183,7 +184,6 @@ def _pair_metrics(
 ) -> Rows:
     """Accuracy, noise, counts and failures of one method on one split."""
     codes, n_clusters = cluster_codes(rows["sequence"].to_numpy())
-    weights = cluster_weights(n_clusters, settings.draws, settings.seed)
     result: Rows = []
 
     def add(metric: str, interval: Interval, keep: NDArray[np.bool_] | None = None) -> None:
@@ -192,11 +192,7 @@ def _pair_metrics(
         result.append(_row(method, split, metric, interval, float(n_pairs), float(n_sequences)))
 
     for measure in found.values():
-        keep = measure.defined
-        low, high = percentile_interval(measure.draws(codes, weights), len(np.unique(codes[keep])))
-        if column(measure.metric).unit == "share":
-            low, high = max(low, 0.0), min(high, 1.0)
-        add(measure.metric, Interval(value_of(measure), low, high), keep)
+        add(measure.metric, _interval(measure, codes, settings), measure.defined)
         if measure.metric.startswith("accuracy_") and measure.values.shape[1] > 1:
             noise = order_noise(measure.values)
             add(measure.metric.replace("accuracy", "order_noise", 1), _plain(noise.half_width))
@@ -207,6 +203,29 @@ def _pair_metrics(
         failed = rows["n_failed_repeats"].to_numpy(np.float64).sum()
         add("failed_repeat_share", _plain(failed / (len(rows) * settings.protocol.estimator.repeats)))
     return result
+
+
+def _kind(measure: Measure) -> str:
+    """Which kind of interval a measure has: see :mod:`bench.stats.intervals`."""
+    if measure.kind == "median":
+        return "median"
+    return "share" if column(measure.metric).unit == "share" else "mean"
+
+
+def _interval(measure: Measure, codes: NDArray[np.int64], settings: _Settings) -> Interval:
+    found = INTERVAL_OF[_kind(measure)](measure.terms, codes, settings.draws, settings.seed)
+    value = value_of(measure)
+    if measure.kind != "trapezoid":
+        return Interval(value, found.low, found.high)
+    shift = value - found.value  # the trapezoid rule's excess over the exact area, at most 1/(2N)
+    return Interval(value, found.low + shift, min(found.high + shift, 1.0))
+
+
+def _difference(ours: Measure, theirs: Measure, codes: NDArray[np.int64], settings: _Settings) -> Difference:
+    found = DIFFERENCE_OF[_kind(ours)](ours.terms, theirs.terms, codes, settings.draws, settings.seed)
+    size = float(_minus(np.array([value_of(ours)]), np.array([value_of(theirs)]))[0])
+    shift = size - found.value if ours.kind == "trapezoid" else 0.0
+    return replace(found, value=size, low=found.low + shift, high=found.high + shift)
 
 
 def _differences(
@@ -221,8 +240,7 @@ def _differences(
     rows, base = by_method[method], by_method[reference]
     if rows["pair"].tolist() != base["pair"].tolist():
         raise ValueError(f"rows of {method} and {reference} are not the same pairs; a run must have every pair once")
-    codes, n_clusters = cluster_codes(rows["sequence"].to_numpy())
-    weights = cluster_weights(n_clusters, settings.draws, settings.seed)
+    codes, _ = cluster_codes(rows["sequence"].to_numpy())
     # Of the MMA curve only the points at the thresholds of the homography are compared.
     compared = {threshold_name("mma", t) for t in settings.protocol.homography.thresholds_px}
     skipped = {threshold_name("mma", t) for t in settings.protocol.mma_px} - compared
@@ -234,10 +252,8 @@ def _differences(
         keep = measure.defined & other.defined
         if not keep.any():
             continue
-        ours, theirs = measure.masked(keep), other.masked(keep)
-        drawn = _minus(ours.draws(codes, weights), theirs.draws(codes, weights))
-        size = float(_minus(np.array([value_of(ours)]), np.array([value_of(theirs)]))[0])
-        low, high = percentile_interval(drawn, len(np.unique(codes[keep])))
+        found_here = _difference(measure.masked(keep), other.masked(keep), codes, settings)
+        size, low, high = found_here.value, found_here.low, found_here.high
         p = floor = math.nan
         if metric.startswith("accuracy_"):
             p = mcnemar_exact(measure.values[:, 0] > 0, other.values[:, 0] > 0)
@@ -312,7 +328,7 @@ def _times(method: str, times: pd.DataFrame, pairs: pd.DataFrame, settings: _Set
     if len(own):
         ms, blocks = own["ms"].to_numpy(np.float64), own["block"].to_numpy()
         for metric, q in (("latency_median_ms", 0.5), ("latency_p90_ms", 0.9)):
-            result.append(_row(method, "all", metric, bootstrap_quantile(ms, blocks, q, draws, seed)))
+            result.append(_row(method, "all", metric, quantile_interval(ms, cluster_codes(blocks)[0], q)))
         bound = early_stopping_percentile(ms, 0.99).value
         if not math.isnan(bound):
             result.append(_row(method, "all", "latency_p99_ms", _plain(bound)))
@@ -322,13 +338,13 @@ def _times(method: str, times: pd.DataFrame, pairs: pd.DataFrame, settings: _Set
             ratio = quantile_ratio(*reference, ms, blocks, 0.5, draws, seed)
             result.append(_row(method, "all", "speedup", ratio))
         for stage in STAGES:
-            interval = bootstrap_quantile(own[stage], blocks, 0.5, draws, seed)
+            interval = quantile_interval(own[stage], cluster_codes(blocks)[0], 0.5)
             result.append(_row(method, "all", f"{stage}_ms", interval))
     rows = pairs[pairs["method"] == method]
     for metric in ("match_ms", "estimate_ms"):
         if metric in rows and rows[metric].notna().any():
             timed = rows[metric].to_numpy(dtype=np.float64, na_value=np.nan)
-            interval = bootstrap_quantile(timed, rows["sequence"].to_numpy(), 0.5, draws, seed)
+            interval = quantile_interval(timed, cluster_codes(rows["sequence"].to_numpy())[0], 0.5)
             result.append(_row(method, "all", metric, interval))
     return result
 

@@ -13,7 +13,7 @@ from bench.core.types import MethodInfo
 from bench.metrics.columns import column
 from bench.metrics.homography import auc_trapezoid
 from bench.schema import HomographyMetricConfig, ProtocolConfig
-from bench.stats import Interval, bootstrap_mean, order_noise
+from bench.stats import Interval, cluster_codes, order_noise, share_interval
 from bench.summary.table import (
     BELOW_NOISE,
     DIFFERENCES,
@@ -85,7 +85,7 @@ def test_accuracy_is_the_mean_success_probability(summary: Summary, split: str, 
     rows = rows_of("sift", split)
     found = cell(summary, "sift", f"accuracy_{t}px", split)
     assert found["value"] == pytest.approx(rows[f"success_{t}px"].mean())
-    expected = bootstrap_mean(rows[f"success_{t}px"], rows["sequence"].to_numpy(), draws=400, seed=0)
+    expected = share_interval(rows[f"success_{t}px"], cluster_codes(rows["sequence"].to_numpy())[0])
     assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
     assert (found["n_pairs"], found["n_sequences"]) == (len(rows), rows["sequence"].nunique())
     assert found["unit"] == "share"
