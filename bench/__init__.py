@@ -10,8 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from bench.core import telemetry
+
 if TYPE_CHECKING:
     from bench.run.benchmark import Run
+
+# Here, so that it holds in every process before anything of this package can import OpenVINO.
+telemetry.switch_off()
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "compare"]

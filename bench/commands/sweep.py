@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from omegaconf import MISSING
 from bench.core.errors import BenchError, ConfigError, ModelError
 from bench.core.frames import records
 from bench.core.types import Context, EvaluatedImage, Size
+from bench.features.base import Batches
 from bench.report.console import TextColumn, TextSection, print_table
 from bench.run.worker import Worker
-from bench.schema import ModelConfig, ProtocolConfig, SuperPointConfig, at_least
+from bench.schema import ModelConfig, ProtocolConfig, SuperPointConfig, TimeoutsConfig, at_least
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ class SweepConfig:
     """Images per call of a network; above 1 only its inference is timed, per image."""
     images: int = 4
     repeats: int = 5
+    timeouts: TimeoutsConfig = field(default_factory=TimeoutsConfig)
     seed: int = 0
     data_root: str = "datasets"
     results: str = "results"
@@ -93,11 +96,12 @@ def measure(config: SweepConfig, directory: Path) -> pd.DataFrame:
     with progress("sweep", len(threads) * len(sizes) * len(chosen) * config.repeats) as step:
         for count in threads:
             context = Context(count, Path(config.cache), Path(config.data_root), config.seed)
-            workers = {
-                name: Worker(name, replace(method, threads=count), context, directory / "logs" / f"{name}.log")
-                for name, method in config.methods.items()
-            }
-            try:
+            workers: dict[str, Worker] = {}
+            with ExitStack() as stack:
+                for name, method in config.methods.items():
+                    log_path = directory / "logs" / f"{name}.log"
+                    workers[name] = Worker(name, replace(method, threads=count), context, log_path, config.timeouts)
+                    stack.callback(workers[name].close)
                 for size in sizes:
                     image_config = replace(
                         config.protocol.image, policy="fixed", height=size.height, width=size.width, multiple_of=1
@@ -120,9 +124,6 @@ def measure(config: SweepConfig, directory: Path) -> pd.DataFrame:
                     networks = {n: w for n, w in ready.items() if isinstance(config.methods[n], SuperPointConfig)}
                     for batch in [b for b in config.batches if b > 1]:
                         rows += _timed_batches(networks, images, batch, common, config.repeats, rng)
-            finally:
-                for worker in workers.values():
-                    worker.close()
     return pd.DataFrame(rows)
 
 
@@ -166,7 +167,7 @@ def _timed_batches(
                 continue
             row: dict[str, object] = {"method": name, **common, "batch": batch}
             try:
-                ms = ready[name].call("infer_batch", stacked) / batch
+                ms = ready[name].call(Batches.infer_batch, stacked) / batch
             except ModelError as error:
                 del ready[name]
                 rows.append(row | {"stage": "refused", "note": str(error)})

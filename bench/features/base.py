@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bench.core.errors import ConfigError
-from bench.core.types import Context, EvaluatedImage, Features, MethodInfo, Size, StageTimes
+from bench.core.types import Context, EvaluatedImage, Features, ImageRef, MethodInfo, Size, StageTimes
 from bench.schema import MethodConfig
 
 BACKENDS = {
@@ -39,6 +43,37 @@ class Extractor(Protocol):
 
     def info(self) -> MethodInfo:
         """Describe what runs: precision, fingerprint, versions, threads, costs so far."""
+
+
+class Checks(Protocol):
+    """A method that can tell before the run whether it has what every image needs."""
+
+    def check(self, images: Sequence[ImageRef]) -> None:
+        """Raise a BenchError that names what is missing."""
+
+
+class HasTensors(Protocol):
+    """A network whose outputs can be looked at, for the drift report."""
+
+    def tensors(self, image: EvaluatedImage) -> tuple[Features, dict[str, NDArray[np.float32]]]:
+        """Features of an image and the outputs of the network they come from, by signature key."""
+
+
+class Batches(Protocol):
+    """A network that takes several images at once."""
+
+    def infer_batch(self, images: Sequence[EvaluatedImage]) -> float:
+        """Run images of one size in one call of the network and return the wall time in milliseconds."""
+
+
+class MeasuresThroughput(Protocol):
+    """A runtime with an asynchronous queue and a compiler."""
+
+    def throughput(self, images: Sequence[EvaluatedImage], seconds: float) -> dict[str, float]:
+        """``images_per_s``, ``streams`` and ``requests`` of the network alone on images of one size."""
+
+    def compile_costs(self, size: Size) -> dict[str, float]:
+        """Cold and cached compilation in milliseconds."""
 
 
 def create(name: str, config: MethodConfig, context: Context) -> Extractor:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.core.errors import DiskFullError, ModelError, StoreError
+from bench.core.errors import DiskFullError, ModelError, StoreError, WorkerError
 from bench.core.files import disk_is_full, locked, staged_folder
+from bench.core.processes import call_in_child
 
 
 def cached(entry: Path, build: Callable[[Path], None]) -> Path:
@@ -64,16 +62,10 @@ def run_python(function: str, *arguments: str) -> None:
 
     Raises
     ------
-    ModelError
-        With the last line of the error output, if the process fails.
+    BenchError
+        As raised by the function; ModelError for any other failure of the process.
     """
-    module, _, name = function.partition(":")
-    code = f"import sys; from {module} import {name}; {name}(*sys.argv[1:])"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        reason = lines[-1] if lines else f"exit status {done.returncode}"
-        raise ModelError(reason.removeprefix("bench.core.errors.ModelError: "))
+    try:
+        call_in_child(function, *arguments, title=f"the process of {function.rpartition(':')[2]}")
+    except WorkerError as error:
+        raise ModelError(str(error)) from error

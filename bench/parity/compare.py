@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from bench.core.errors import BenchError, FeatureError, ModelError, WorkerError
 from bench.core.progress import progress
 from bench.core.types import Context, DataSet, EvaluatedImage, Features, MethodInfo, Pair, Size
+from bench.features.base import HasTensors
 from bench.parity import measure
 from bench.parity.config import ParityConfig
 from bench.parity.drift import Floats
-from bench.parity.layers import LayersConfig
+from bench.parity.layers import LayerDrift
 from bench.parity.measure import Row
 from bench.run.extraction import Item, items_of, prepare_item
 from bench.run.worker import Worker
@@ -71,6 +72,12 @@ class Comparison:
     illustrations: dict[str, Illustration] = field(default_factory=dict)
     infos: dict[str, MethodInfo] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+
+
+class LayersWorker(Worker):
+    """The IR of a method and its FP32 IR in a process of their own."""
+
+    create = "bench.parity.layers:create"
 
 
 def choose(dataset: DataSet, max_sequences: int | None, max_pairs: int | None) -> DataSet:
@@ -128,10 +135,10 @@ def compare(config: ParityConfig, dataset: DataSet, context: Context, logs: Path
     return result
 
 
-def _start(name: str, method: SuperPointConfig, reference: SuperPointConfig, context: Context, logs: Path) -> Worker:
-    if asdict(method.model) != asdict(reference.model):
+def _start(name: str, method: SuperPointConfig, config: ParityConfig, context: Context, logs: Path) -> Worker:
+    if asdict(method.model) != asdict(config.methods[config.reference].model):
         raise ModelError(f"method {name} runs another model than the reference; drift compares one model with itself")
-    return Worker(name, method, context, logs / f"{name}.log")
+    return Worker(name, method, context, logs / f"{name}.log", config.timeouts)
 
 
 def _images(
@@ -150,7 +157,7 @@ def _images(
         with progress("load methods", len(methods)) as step:
             for name, method in methods.items():
                 try:
-                    workers[name] = _start(name, method, methods[config.reference], context, logs)
+                    workers[name] = _start(name, method, config, context, logs)
                     stack.callback(workers[name].close)
                 except (ModelError, WorkerError) as error:
                     _refuse(name, error, config, workers, result)
@@ -164,7 +171,7 @@ def _images(
                     try:
                         if image.size not in warm:
                             workers[name].warm_up(image.size)
-                        found, outputs[name] = workers[name].call("tensors", image)
+                        found, outputs[name] = workers[name].call(HasTensors.tensors, image)
                         features.setdefault(name, {})[image.key] = found
                     except (ModelError, FeatureError, WorkerError) as error:
                         _refuse(name, error, config, workers, result)
@@ -271,12 +278,11 @@ def _layers(
         return
     with progress("compare layers", len(wanted) * len(items)) as step:
         for name, method in wanted.items():
-            layers = LayersConfig(method=method, max_keypoints=0, threads=method.threads)
-            worker = Worker(name, layers, context, logs / f"{name}_layers.log")
+            worker = LayersWorker(name, method, context, logs / f"{name}_layers.log", config.timeouts)
             try:
                 for item in items:
                     image = prepare_item(item, config.protocol.image)
-                    for row in worker.call("compare", image):
+                    for row in worker.call(LayerDrift.compare, image):
                         result.layers.append({"method": name, "image": image.key} | row)
                     step(name)
             finally:

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from bench.core.errors import ConfigError
-from bench.schema import MethodConfig, ModelConfig, ProtocolConfig, SuperPointConfig, at_least, within
+from bench.schema import MethodConfig, ModelConfig, ProtocolConfig, SuperPointConfig, TimeoutsConfig, at_least, within
 
 
 @dataclass
@@ -30,6 +30,7 @@ class ParityConfig:
     spread is the noise floor. An estimation protocol with more repeats keeps its own number."""
     layer_images: int = 1
     """Images on which every layer is compared; 0: none."""
+    timeouts: TimeoutsConfig = field(default_factory=TimeoutsConfig)
     seed: int = 0
     threads: int = 0
     """Threads per method; 0: all cores this process may use, at most 8."""

@@ -5,23 +5,23 @@ a pooling, a softmax. Its output is asked for in addition to the network's own; 
 fusion and measure another program. Layers of the two models are joined by their friendly names, which conversion and
 compression leave alone.
 
-This module is the backend of a worker process: :func:`create` loads both IRs, ``compare`` takes an image.
+A worker process holds what :func:`create` returns: both IRs; its ``compare`` takes an image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.errors import ConfigError, ModelError
+from bench.core.errors import ModelError
 from bench.core.types import Context, EvaluatedImage
 from bench.decoding.select import to_float32
 from bench.parity.drift import tensor_drift
-from bench.schema import MethodConfig, SuperPointConfig
+from bench.schema import SuperPointConfig
 
 HEADS = {"logits": "detector", "prob": "detector", "descriptors_raw": "descriptor"}
 _STARTS = {"Convolution": "conv", "GroupConvolution": "conv", "MaxPool": "pool", "Softmax": "softmax"}
@@ -169,14 +169,6 @@ class Tapped:
         return found
 
 
-@dataclass
-class LayersConfig(MethodConfig):
-    """A method whose layers are compared with those of its FP32 IR."""
-
-    backend: str = "bench.parity.layers"
-    method: SuperPointConfig = field(default_factory=SuperPointConfig)
-
-
 class LayerDrift:
     """The IR of a method and the FP32 IR of the same SavedModel, side by side."""
 
@@ -225,14 +217,12 @@ class LayerDrift:
         return rows
 
 
-def create(name: str, config: MethodConfig, context: Context) -> LayerDrift:
-    """Load the two IRs; converted on first use.
+def create(name: str, config: SuperPointConfig, context: Context) -> LayerDrift:
+    """Load the IR of the method `name` and the FP32 IR of the same model; converted on first use.
 
     Raises
     ------
     ModelError
         If the model is missing or refused, or the two IRs share no layers.
     """
-    if not isinstance(config, LayersConfig):
-        raise ConfigError(f"methods.{name}: bench.parity.layers takes LayersConfig")
-    return LayerDrift(config.method, context)
+    return LayerDrift(config, context)

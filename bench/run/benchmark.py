@@ -18,8 +18,9 @@ import pandas as pd
 from bench.core.errors import ConfigError, StoreError
 from bench.core.files import plain, read_json, read_parquet, write_atomic, write_json, write_parquet
 from bench.core.types import Context, DataSet, MethodInfo
+from bench.features.base import Checks
 from bench.run.store import RunStore
-from bench.schema import ImportedConfig, MethodConfig, RunConfig
+from bench.schema import ImportedConfig, MethodConfig, RunConfig, TimeoutsConfig
 from bench.schema.identity import protocol_hash
 from bench.timing import host, noise
 
@@ -128,11 +129,11 @@ def _extract(
     items = items_of(dataset, config.protocol.image)
     before = read_json(store.manifest_path)
     manifest["started"] = before.get("started", manifest["started"])
-    with _workers(methods, context, store) as workers:
+    with _workers(methods, context, store, config.timeouts) as workers:
         infos = {name: worker.info() for name, worker in workers.items()}
         for name, method in methods.items():
             if isinstance(method, ImportedConfig):
-                workers[name].call("check", [item.image for item in items])
+                workers[name].call(Checks.check, [item.image for item in items])
         for name, info in infos.items():
             known = before.get("methods", {}).get(name, {}).get("info", {}).get("fingerprint")
             if known is not None and known != plain(info.fingerprint):
@@ -177,7 +178,14 @@ def _evaluate(
 
     has_descriptors = {name: info.has_descriptors for name, info in infos.items()}
     pairs, swept = evaluate_all(
-        dataset, has_descriptors, config.protocol, config.estimator_sweep, store, config.seed, config.jobs
+        dataset,
+        has_descriptors,
+        config.protocol,
+        config.estimator_sweep,
+        store,
+        config.seed,
+        config.jobs,
+        config.timeouts.evaluate_s,
     )
     manifest["rows_written"] = len(pairs)
     if len(pairs) != manifest["rows_expected"]:
@@ -278,14 +286,16 @@ def _digest(content: object) -> str:
 
 
 @contextmanager
-def _workers(methods: Mapping[str, MethodConfig], context: Context, store: RunStore) -> Iterator[dict[str, Worker]]:
+def _workers(
+    methods: Mapping[str, MethodConfig], context: Context, store: RunStore, timeouts: TimeoutsConfig
+) -> Iterator[dict[str, Worker]]:
     from bench.core.progress import progress
     from bench.run.worker import Worker
 
     with ExitStack() as stack, progress("load methods", len(methods)) as step:
         workers = {}
         for name, method in methods.items():
-            workers[name] = Worker(name, method, context, store.directory / "logs" / f"{name}.log")
+            workers[name] = Worker(name, method, context, store.directory / "logs" / f"{name}.log", timeouts)
             stack.callback(workers[name].close)
             step(name)
         yield workers

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from bench.core.errors import WorkerError
 from bench.core.files import write_parquet
+from bench.core.processes import map_in_children
 from bench.core.progress import progress
 from bench.core.types import DataSet, EvaluatedImage, Features, Outcome, Pair, Size
 from bench.data.prepare import prepare_pair
@@ -47,6 +47,7 @@ def evaluate_all(
     store: RunStore,
     seed: int,
     jobs: int,
+    timeout_s: float | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Match, estimate and measure every pair with every method; finished sequences of an earlier try are kept.
 
@@ -58,6 +59,8 @@ def evaluate_all(
         Further estimators on the same matches.
     jobs : int
         Processes; the rows do not depend on it, apart from times.
+    timeout_s : float, optional
+        With several processes: time for one sequence.
 
     Returns
     -------
@@ -65,6 +68,11 @@ def evaluate_all(
         Rows of pairs.parquet, ordered by the data set's pairs, then by `methods`.
     sweep : DataFrame
         Rows of sweep.parquet; empty without a sweep.
+
+    Raises
+    ------
+    WorkerError
+        If a process dies or is silent; finished sequences are kept.
     """
     items = {item.key: item for item in items_of(dataset, protocol.image)}
     sequences = list(dict.fromkeys(pair.sequence for pair in dataset.pairs))
@@ -80,7 +88,7 @@ def evaluate_all(
     with progress("evaluate", len(sequences)) as step:
         for _ in range(len(sequences) - len(tasks)):
             step("")
-        for path, (rows, swept) in _run(tasks, jobs):
+        for path, (rows, swept) in _run(tasks, jobs, store.directory, timeout_s):
             if swept:
                 write_parquet(store.part("sweep", path.stem), pd.DataFrame(swept))
             # Last: a sequence with this part is finished.
@@ -89,15 +97,21 @@ def evaluate_all(
     return store.read_parts("rows"), store.read_parts("sweep")
 
 
-def _run(tasks: Mapping[Path, _Task], jobs: int) -> Iterator[tuple[Path, tuple[_Rows, _Rows]]]:
+def _run(
+    tasks: Mapping[Path, _Task], jobs: int, directory: Path, timeout_s: float | None
+) -> Iterator[tuple[Path, tuple[_Rows, _Rows]]]:
     if jobs == 1 or len(tasks) <= 1:
         for path, task in tasks.items():
             yield path, _evaluate_sequence(task)
         return
-    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(_evaluate_sequence, task): path for path, task in tasks.items()}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+    log = directory / "logs" / "evaluation.log"
+    try:
+        yield from map_in_children(_evaluate_sequence, tasks, jobs, "an evaluation process", log, timeout_s)
+    except WorkerError as error:
+        raise WorkerError(
+            f"{error}\n  the sequences finished so far are kept; continue with run_dir={directory}, with fewer jobs "
+            "if memory was short"
+        ) from error
 
 
 def _evaluate_sequence(task: _Task) -> tuple[_Rows, _Rows]:

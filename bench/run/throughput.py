@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError
+from bench.features.base import MeasuresThroughput
 from bench.schema import ImageConfig
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ def measure(
     for name, worker in workers.items():
         try:
             if worker.info().backend == "openvino":
-                worker.call("compile_costs", common)
-                found[name] = worker.call("throughput", images, seconds)
+                worker.call(MeasuresThroughput.compile_costs, common)
+                found[name] = worker.call(MeasuresThroughput.throughput, images, seconds)
         except BenchError as error:
             log.warning("throughput of %s: %s", name, error)
     return found

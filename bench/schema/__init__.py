@@ -41,7 +41,7 @@ from bench.schema.protocol import (
     NmsConfig,
     ProtocolConfig,
 )
-from bench.schema.run import EstimatorSweepConfig, LatencyConfig, RunConfig
+from bench.schema.run import EstimatorSweepConfig, LatencyConfig, RunConfig, TimeoutsConfig
 
 __all__ = [
     "ESTIMATORS",
@@ -72,6 +72,7 @@ __all__ = [
     "RunConfig",
     "SelectedModel",
     "SuperPointConfig",
+    "TimeoutsConfig",
     "at_least",
     "one_of",
     "register",

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from bench.core.errors import ConfigError
-from bench.schema.checks import at_least, one_of
+from bench.schema.checks import at_least, one_of, within
 from bench.schema.methods import ModelConfig
 from bench.schema.protocol import ESTIMATORS, ProtocolConfig
 
@@ -41,6 +41,23 @@ class LatencyConfig:
 
 
 @dataclass
+class TimeoutsConfig:
+    """Seconds after which a process that does not answer is stopped; it was asked for one thing at a time."""
+
+    load_s: float = 3600.0
+    """A method: convert and load its model; includes INT8 calibration, with accuracy control many evaluations."""
+    call_s: float = 900.0
+    """A method: one image, or one measurement of throughput."""
+    evaluate_s: float = 14400.0
+    """With jobs above 1: match and estimate one sequence with every method."""
+
+    def __post_init__(self) -> None:
+        for name in ("load_s", "call_s", "evaluate_s"):
+            # Below a second nothing answers; longer than a week is no limit.
+            within(f"timeouts.{name}", getattr(self, name), 1.0, 604800.0)
+
+
+@dataclass
 class EstimatorSweepConfig:
     """Further estimators and thresholds on the matches of the run; results go to sweep.parquet and sweep.csv only."""
 
@@ -67,6 +84,7 @@ class RunConfig:
     methods: dict[str, Any] = field(default_factory=dict)
     latency: LatencyConfig = MISSING
     estimator_sweep: EstimatorSweepConfig = field(default_factory=EstimatorSweepConfig)
+    timeouts: TimeoutsConfig = field(default_factory=TimeoutsConfig)
     seed: int = 0
     threads: int = 0
     """Threads per method; 0: all cores this process may use, at most 8."""

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from bench.core.processes import call_in_child
+
 _KERNEL_FLAGS = (
     "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_tile",
     "amx_bf16", "amx_int8", "amx_fp16", "neon", "asimd", "asimdhp", "bf16", "i8mm", "sve",
@@ -45,9 +47,8 @@ def resolve_threads(requested: int) -> int:
 
 @cache
 def _cpu() -> dict[str, object]:
-    import cpuinfo
-
-    info = cpuinfo.get_cpu_info()
+    # In a child: it starts `python -m`, which would find modules of the working directory.
+    info = call_in_child("cpuinfo:get_cpu_info", title="the process that reads the processor's features")
     flags = set(info.get("flags", ()))
     return {
         "cpu": info.get("brand_raw") or platform.processor() or "unknown",

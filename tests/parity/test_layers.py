@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.core.errors import ConfigError, ModelError
-from bench.core.types import Context
-from bench.parity.layers import Tapped, create, layers_of, shared_layers
-from bench.schema import SuperPointConfig
+from bench.core.errors import ModelError
+from bench.parity.layers import Tapped, layers_of, shared_layers
 
 PROPERTIES = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
 SHAPE = [1, 16, 24, 1]
@@ -100,9 +98,3 @@ def test_a_quantised_output_is_read_after_the_quantisation() -> None:
     pool.input(0).replace_source_output(coarse.output(0))
     ends = {layer.name: other.end for layer, other in shared_layers(network(), quantised)}
     assert ends["encoder conv 1"] == "quantisation" and ends["encoder pool 1"] == "pool"
-
-
-def test_another_configuration_is_refused(tmp_path: Any) -> None:
-    config = SuperPointConfig(backend="openvino", threads=1)
-    with pytest.raises(ConfigError, match="takes LayersConfig"):
-        create("method", config, Context(threads=1, cache=tmp_path, data_root=tmp_path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +10,18 @@ import pytest
 
 from bench.core.errors import ConfigError, FeatureError, ModelError, WorkerError
 from bench.core.types import Context, EvaluatedImage, Size
+from bench.features.base import HasTensors
 from bench.run.worker import Worker
-from bench.schema import CustomConfig
+from bench.schema import CustomConfig, TimeoutsConfig
 
 IMAGE = EvaluatedImage("seq/1", np.random.default_rng(0).integers(0, 255, (64, 96)).astype(np.uint8), np.eye(3))
 
 
-def worker(tmp_path: Path, fault: str, backend: str = "tests.method_modules") -> Worker:
+def worker(
+    tmp_path: Path, fault: str, backend: str = "tests.method_modules", timeouts: TimeoutsConfig | None = None
+) -> Worker:
     config = CustomConfig(backend=backend, max_keypoints=0, threads=1, params={"fault": fault})
-    return Worker("grid", config, Context(1, tmp_path, tmp_path), tmp_path / "logs/grid.log")
+    return Worker("grid", config, Context(1, tmp_path, tmp_path), tmp_path / "logs/grid.log", timeouts)
 
 
 def test_a_worker_returns_what_the_method_returns(tmp_path: Path) -> None:
@@ -66,6 +70,44 @@ def test_a_killed_worker_is_named_and_can_be_restarted(tmp_path: Path) -> None:
             process.extract(IMAGE)
         process.start()
     process.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("die_in_reply", "was killed by SIGKILL during extract"),
+        ("stop_in_reply", "did not answer extract within 1 s and was stopped"),
+        ("silent", "did not answer extract within 1 s and was stopped"),
+    ],
+)
+def test_a_worker_that_ends_or_hangs_within_its_reply_can_be_restarted(
+    tmp_path: Path, fault: str, message: str
+) -> None:
+    process = worker(tmp_path, fault, timeouts=TimeoutsConfig(load_s=60, call_s=1))
+    for _ in range(2):
+        pid = process.pid()
+        start = time.monotonic()
+        with pytest.raises(WorkerError, match=message):
+            process.extract(IMAGE)
+        assert time.monotonic() - start < 5
+        assert not Path(f"/proc/{pid}").exists()
+        process.start()
+        assert process.info().backend == "test"
+    process.close()
+
+
+def test_an_ability_the_method_lacks_is_an_error_that_names_it(tmp_path: Path) -> None:
+    process = worker(tmp_path, "none")
+    with pytest.raises(WorkerError, match="no attribute 'tensors'"):
+        process.call(HasTensors.tensors, IMAGE)
+    process.extract(IMAGE)
+    process.close()
+
+
+@pytest.mark.parametrize(("key", "value"), [("load_s", 0.0), ("call_s", 1e6), ("evaluate_s", float("nan"))])
+def test_time_limits_have_a_range(key: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"timeouts.{key}"):
+        TimeoutsConfig(**{key: value})
 
 
 def test_an_unknown_backend_says_what_is_allowed(tmp_path: Path) -> None:
