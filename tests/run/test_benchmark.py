@@ -110,7 +110,7 @@ def test_a_killed_run_continues_and_ends_with_the_same_numbers(place: Path, undi
 @pytest.mark.slow
 def test_another_configuration_does_not_continue_a_run(place: Path, undisturbed: Path) -> None:
     result = bench(place, "run_dir=results/a", "seed=1")
-    assert result.returncode == 1
+    assert result.returncode == 4
     assert "differs in seed" in result.stderr
     assert "Traceback" not in result.stderr
 
