@@ -71,10 +71,13 @@ def _execute(command: str) -> int:
     errors: list[Exception] = []
 
     def task(config: Any) -> int:
+        from hydra.core.hydra_config import HydraConfig
+
         from bench.config import validated
 
         try:
-            codes.append(int(_entry(command)(validated(config))))
+            typed = HydraConfig.get().overrides.task
+            codes.append(int(_entry(command)(validated(config, typed))))
         except Exception as error:
             # Hydra would print a line of its own before ours.
             errors.append(error)

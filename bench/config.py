@@ -14,6 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 from bench.core.errors import BenchError, ConfigError
 from bench.core.resources import resource
 
+_METHOD_OVERRIDE = re.compile(r"\+{0,2}(?:method@)?methods\.([^.=]+)")
+"""An override that adds a method, chooses it or sets one of its keys."""
+
 
 def register(config_name: str) -> None:
     """Put the schemas a primary config needs into Hydra's ConfigStore, and our resolvers into OmegaConf."""
@@ -59,7 +62,7 @@ def compose(overrides: Sequence[str] = (), config_name: str = "run") -> Any:
     register(config_name)
     try:
         with initialize_config_dir(str(resource("conf")), version_base="1.3"):
-            return validated(hydra_compose(config_name, overrides=list(overrides)))
+            return validated(hydra_compose(config_name, overrides=list(overrides)), overrides)
     except BenchError:
         raise
     except Exception as error:
@@ -69,8 +72,14 @@ def compose(overrides: Sequence[str] = (), config_name: str = "run") -> Any:
         raise ConfigError(text) from error
 
 
-def validated(config: DictConfig) -> Any:
+def validated(config: DictConfig, overrides: Sequence[str] = ()) -> Any:
     """Turn a composed config into its dataclass; every ``__post_init__`` runs.
+
+    Parameters
+    ----------
+    config : DictConfig
+    overrides : sequence of str
+        What the user typed; the methods it names are not optional.
 
     Raises
     ------
@@ -79,7 +88,10 @@ def validated(config: DictConfig) -> Any:
     """
     try:
         OmegaConf.resolve(config)
+        named = {found[1] for found in map(_METHOD_OVERRIDE.match, overrides) if found}
         for name, method in (config.get("methods") or {}).items():
+            if isinstance(method, DictConfig) and "optional" in method and method.optional is None:
+                method.optional = name not in named
             try:
                 OmegaConf.to_object(method)
             except ConfigError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from hydra.core.config_store import ConfigStore
 from bench.core.errors import ConfigError, StoreError
 from bench.core.files import read_json
 from bench.core.types import Context, DataSet
+from bench.features.base import runnable
 from bench.parity.compare import Comparison, choose, compare, methods_of
 from bench.parity.config import ParityConfig
 from bench.parity.page import words, write_report
@@ -95,10 +96,25 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
+def _runnable(config: ParityConfig) -> tuple[ParityConfig, dict[str, str]]:
+    """Leave out what this host cannot run; raises ConfigError where the reference or every other method is among it."""
+    kept, left_out = runnable(methods_of(config))
+    if config.reference in left_out:
+        raise ConfigError(
+            f"reference={config.reference} cannot run here: {left_out[config.reference]}; choose another of "
+            f"{', '.join(kept)}"
+        )
+    if len(kept) < 2:
+        why = "; ".join(f"{name}, {reason}" for name, reason in left_out.items())
+        raise ConfigError(f"no method is left to compare with the reference {config.reference}: {why}")
+    return replace(config, methods=dict(kept)), left_out
+
+
 def main(config: ParityConfig) -> int:
     """Compare, write the report, print the table, say where the page is."""
     from bench.data import load
 
+    config, left_out = _runnable(config)
     dataset = load(config.dataset, Path(config.data_root))
     folder = folder_of(config, dataset)
     dataset = choose(dataset, config.max_sequences, config.max_pairs)
@@ -106,6 +122,7 @@ def main(config: ParityConfig) -> int:
     context = Context(host.resolve_threads(config.threads), Path(config.cache), Path(config.data_root), config.seed)
     manifest = describe(config, dataset, context.threads)
     comparison = compare(config, dataset, context, folder / "logs")
+    comparison.refused = left_out | comparison.refused
     methods = methods_of(config)
     manifest["methods"] = {
         name: {"label": methods[name].label or name, "config": asdict(methods[name]), "info": asdict(info)}

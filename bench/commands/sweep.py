@@ -22,7 +22,7 @@ from omegaconf import MISSING
 from bench.core.errors import BenchError, ConfigError, ModelError
 from bench.core.frames import records
 from bench.core.types import Context, EvaluatedImage, Size
-from bench.features.base import Batches
+from bench.features.base import Batches, runnable
 from bench.report.console import TextColumn, TextSection, print_table
 from bench.run.worker import Worker
 from bench.schema import ModelConfig, ProtocolConfig, SuperPointConfig, TimeoutsConfig, at_least
@@ -227,6 +227,8 @@ def main(config: SweepConfig) -> int:
 
     stamp = datetime.datetime.now().strftime("sweep_%Y-%m-%d_%H-%M-%S")
     directory = Path(config.run_dir) if config.run_dir else Path(config.results) / stamp
+    methods, left_out = runnable(config.methods)
+    config = replace(config, methods=methods)
     before = host.load()
     rows = measure(config, directory)
     if not (rows["stage"] != "refused").any():
@@ -237,7 +239,13 @@ def main(config: SweepConfig) -> int:
     write_atomic(directory / "sweep.csv", summary.to_csv(index=False, float_format="%.6g").encode())
     write_json(
         directory / "manifest.json",
-        {"config": asdict(config), "host": host.fingerprint(), "versions": host.versions(), "load_before": before},
+        {
+            "config": asdict(config),
+            "host": host.fingerprint(),
+            "versions": host.versions(),
+            "load_before": before,
+            "left_out": left_out,
+        },
     )
     labels = {name: method.label or name for name, method in config.methods.items()}
     most = summary["threads"].max()

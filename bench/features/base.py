@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.errors import ConfigError
 from bench.core.types import Context, EvaluatedImage, Features, ImageRef, MethodInfo, Size, StageTimes
-from bench.schema import MethodConfig
+from bench.runtimes.base import missing
+from bench.schema import MethodConfig, SuperPointConfig
+
+log = logging.getLogger(__name__)
+Method = TypeVar("Method", bound=MethodConfig)
 
 BACKENDS = {
     "tensorflow": "bench.features.superpoint",
@@ -98,6 +103,32 @@ def create(name: str, config: MethodConfig, context: Context) -> Extractor:
         ) from error
     extractor: Extractor = module.create(name, config, context)
     return extractor
+
+
+def runnable(methods: Mapping[str, Method]) -> tuple[dict[str, Method], dict[str, str]]:
+    """Part the methods this host can run from those it cannot; nothing is loaded for it.
+
+    Returns
+    -------
+    methods : dict
+        Those that can run, in their order.
+    left_out : dict
+        Name -> reason of optional ones that cannot.
+
+    Raises
+    ------
+    ConfigError
+        If one that is not optional cannot run, or none is left.
+    """
+    reasons = {name: missing(method) for name, method in methods.items() if isinstance(method, SuperPointConfig)}
+    left_out = {name: reason for name, reason in reasons.items() if reason is not None}
+    for name, reason in left_out.items():
+        if not methods[name].optional:
+            raise ConfigError(f"methods.{name} cannot run here: {reason}")
+        log.warning("not run here: %s, %s", name, reason)
+    if methods and len(left_out) == len(methods):
+        raise ConfigError("no method can run here: " + "; ".join(f"{name}, {why}" for name, why in left_out.items()))
+    return {name: method for name, method in methods.items() if name not in left_out}, left_out
 
 
 @dataclass

@@ -18,7 +18,7 @@ import pandas as pd
 from bench.core.errors import ConfigError, StoreError
 from bench.core.files import plain, read_json, read_parquet, write_atomic, write_json, write_parquet
 from bench.core.types import Context, DataSet, MethodInfo
-from bench.features.base import Checks
+from bench.features.base import Checks, runnable
 from bench.run.store import RunStore
 from bench.schema import ImportedConfig, MethodConfig, RunConfig, TimeoutsConfig
 from bench.schema.identity import protocol_hash
@@ -75,7 +75,7 @@ def run(config: RunConfig, command: list[str] | None = None) -> Run:
     """
     from bench.data import load
 
-    methods = _methods(config)
+    methods, left_out = runnable(_methods(config))
     dataset = load(config.dataset, Path(config.data_root))
     log.info("%s: %s", dataset.name, dataset.note)
     store = RunStore(_run_directory(config))
@@ -110,6 +110,7 @@ def run(config: RunConfig, command: list[str] | None = None) -> Run:
         "host": host.fingerprint(),
         "versions": host.versions(),
         "git": host.git_commit(Path(__file__).parent),
+        "left_out": left_out,
         "rows_expected": len(methods) * len(dataset.pairs),
     }
     infos = _extract(config, methods, dataset, context, store, manifest)
@@ -274,7 +275,7 @@ def _identity(config: RunConfig, dataset: DataSet, methods: Mapping[str, MethodC
     return {
         "protocol": protocol_hash(config.protocol),
         "dataset": dataset.digest,
-        "methods": _digest({name: asdict(method) for name, method in methods.items()}),
+        "methods": _digest({name: asdict(method) | {"optional": None} for name, method in methods.items()}),
         "latency": _digest(asdict(config.latency)),
         "estimator_sweep": _digest(asdict(config.estimator_sweep)),
         "seed": str(config.seed),

@@ -17,7 +17,7 @@ from bench.schema import SuperPointConfig
 Outputs = Mapping[str, NDArray[np.float32]]
 
 RUNTIMES = {"tensorflow": "bench.runtimes.tensorflow", "openvino": "bench.runtimes.openvino"}
-"""Runtime -> module with ``load(config, directory, fingerprint, context) -> Network``."""
+"""Runtime -> module with ``load(config, directory, fingerprint, context) -> Network`` and ``missing(config)``."""
 
 
 class Network(Protocol):
@@ -31,6 +31,15 @@ class Network(Protocol):
 
     def info(self) -> dict[str, dict[str, object]]:
         """``precision``, ``versions``, ``threads`` and ``costs``, as in MethodInfo."""
+
+
+def missing(config: SuperPointConfig) -> str | None:
+    """What this host lacks to run a method, such as ``this CPU has no f16 units``; None: nothing.
+
+    Asked before a worker starts: the runtime is not loaded into this process for it.
+    """
+    found: str | None = importlib.import_module(RUNTIMES[config.backend]).missing(config)
+    return found
 
 
 def load(config: SuperPointConfig, directory: Path, fingerprint: Fingerprint, context: Context) -> Network:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import tempfile
 import time
 from collections import OrderedDict
@@ -13,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.errors import ModelError
+from bench.core.processes import call_in_child
 from bench.core.types import Context, Size
 from bench.models.convert import Recipe, input_shape, ir
 from bench.models.fingerprint import Fingerprint
@@ -23,6 +26,31 @@ from bench.schema import SuperPointConfig
 DEVICE = "CPU"
 _COMPILED_SHAPES = 4
 """Compiled models kept, one for each image size; each holds its own weights and buffers."""
+
+
+def missing(config: SuperPointConfig) -> str | None:
+    """See :func:`bench.runtimes.base.missing`."""
+    if importlib.util.find_spec("openvino") is None:
+        return "OpenVINO is not installed (pip install openvino)"
+    if config.weights == "int8" and importlib.util.find_spec("nncf") is None:
+        return "NNCF is not installed (pip install 'superpoint-bench[int8]')"
+    if config.inference_precision in precision.NEEDS:
+        return precision.missing_units(config.inference_precision, _capabilities())
+    return None
+
+
+@functools.cache
+def _capabilities() -> list[str]:
+    """Of this host, read in a process of its own: OpenVINO stays out of this one."""
+    found: list[str] = call_in_child(f"{__name__}:capabilities", title="the process that reads OpenVINO's capabilities")
+    return found
+
+
+def capabilities() -> list[str]:
+    """``OPTIMIZATION_CAPABILITIES`` of the CPU."""
+    import openvino
+
+    return list(openvino.Core().get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"))
 
 
 def load(config: SuperPointConfig, directory: Path, fingerprint: Fingerprint, context: Context) -> OpenVINONetwork:

@@ -9,7 +9,8 @@ from typing import Any
 
 from bench.core.errors import ModelError
 
-_CAPABILITY = {"f16": "FP16", "bf16": "BF16"}
+NEEDS = {"f16": "FP16", "bf16": "BF16"}
+"""Hint -> OpenVINO's name of the capability."""
 _INTEGER = ("u8", "i8")
 _KERNEL_PRECISION = re.compile(r"_(f32|f16|fp16|bf16|u8|i8)$", re.IGNORECASE)
 
@@ -27,12 +28,21 @@ def check_hint(hint: str, capabilities: list[str]) -> None:
     ------
     ModelError
     """
-    needed = _CAPABILITY.get(hint)
-    if needed is not None and needed not in capabilities:
+    lacking = missing_units(hint, capabilities)
+    if lacking is not None:
         raise ModelError(
-            f"inference_precision={hint} is not possible on this CPU: it has no {needed} arithmetic (OpenVINO reports "
-            f"{', '.join(capabilities)}); use inference_precision=f32"
+            f"inference_precision={hint} is not possible: {lacking} (OpenVINO reports {', '.join(capabilities)}); use "
+            "inference_precision=f32"
         )
+
+
+def missing_units(hint: str, capabilities: Collection[str]) -> str | None:
+    """What the CPU lacks for an execution precision, in words; None: nothing.
+
+    >>> missing_units("f16", ["FP32", "BF16"]), missing_units("f32", ["FP32"])
+    ('this CPU has no f16 units', None)
+    """
+    return f"this CPU has no {hint} units" if hint in NEEDS and NEEDS[hint] not in capabilities else None
 
 
 def layers(compiled: Any) -> list[dict[str, str]]:
@@ -190,7 +200,7 @@ def explain(weights: str, hint: str, shares: Mapping[str, float], isa: Collectio
         )
         return f"Convolutions compute {computed}.{slow}"
     if set(shares) == {"f32"}:
-        if hint in _CAPABILITY:
+        if hint in NEEDS:
             return f"{hint} was asked for and f32 is computed: the runtime lowered nothing."
         return "Weights and arithmetic are f32."
     return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import time
 from collections.abc import Iterator
@@ -17,6 +18,11 @@ from bench.core.types import Context, Size
 from bench.models.fingerprint import Fingerprint
 from bench.runtimes.base import Outputs
 from bench.schema import SuperPointConfig
+
+
+def missing(config: SuperPointConfig) -> str | None:
+    """See :func:`bench.runtimes.base.missing`."""
+    return None if importlib.util.find_spec("tensorflow") else "TensorFlow is not installed (pip install tensorflow)"
 
 
 def load(config: SuperPointConfig, directory: Path, fingerprint: Fingerprint, context: Context) -> TensorFlowNetwork:

@@ -73,6 +73,9 @@ class MethodConfig:
     """Name in tables; null: the key under ``methods``."""
     max_keypoints: int = II("protocol.keypoints.max")
     threads: int = II("threads")
+    optional: bool | None = None
+    """True: left out, with a note, where the host cannot run it; false: the command is refused there. null: true for a
+    method that only a preset brings, false for one that the command line names."""
 
 
 @dataclass

@@ -223,3 +223,9 @@ def test_the_main_table_follows_what_the_protocol_measures() -> None:
     assert "mma_3px" in main("mma_3px", "repeatability")
     assert "repeatability" in main("repeatability")
     assert all("latency_median_ms" in main(name) for name in ("accuracy_3px", "mma_3px", "repeatability"))
+
+
+def test_the_caption_names_what_was_not_run() -> None:
+    left_out = {"superpoint_ov_f16": "this CPU has no f16 units"}
+    caption = tables.caption(simulated_manifest(left_out=left_out))
+    assert "Not run here: superpoint_ov_f16, this CPU has no f16 units." in caption
