@@ -34,7 +34,7 @@ assert len(pairs) == manifest["rows_expected"] == manifest["rows_written"]
 assert pairs.groupby("method")["pair"].nunique().eq(len(manifest["dataset"]["pairs"])).all()
 assert {"preprocess", "infer", "decode", "match", "estimate"} <= set(times["stage"])
 assert (times["ms"] >= 0).all()
-accuracy = pairs.groupby("method")["success_3px"].mean()
+accuracy = pairs.groupby("method")["accuracy_3px"].mean()
 assert (accuracy > 0.2).all(), f"implausible accuracy at 3 px:\n{accuracy}"
 page = (run / "report.html").read_text()
 assert not re.search(r'<(script|link|img)[^>]+(src|href)="http', page), "the page asks for something from outside"

@@ -40,7 +40,7 @@ def pair_rows(
                 "mma": [0.3, 0.7], "match_precision_1px": 0.4, "match_precision_3px": 0.6, "match_recall_1px": math.nan,
                 "match_recall_3px": 0.8,
             }  # fmt: skip
-            matching |= {f"success_{t}px": float((errors <= t).mean()) for t in (1, 3, 5)}
+            matching |= {f"accuracy_{t}px": float((errors <= t).mean()) for t in (1, 3, 5)}
             if detector:
                 matching = dict.fromkeys(matching)
                 row["outcome"] = "ok"

@@ -52,7 +52,7 @@ def test_bench_compares_the_five_methods_and_reports(site: Path, tmp_path: Path)
     pairs = pd.read_parquet(report.parent / "pairs.parquet")
     assert set(pairs["method"]) == METHODS
     assert len(pairs) == 5 * 15
-    accuracy = pairs.groupby("method")["success_5px"].mean()
+    accuracy = pairs.groupby("method")["accuracy_5px"].mean()
     assert accuracy.min() > 0.3, accuracy
     superpoint = accuracy[[name for name in METHODS if name.startswith("superpoint")]]
     assert superpoint.max() - superpoint.min() <= 0.05

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from bench.check.config import BaselineConfig
-from bench.check.evidence import KIND, SCHEMA_VERSION, Evidence, load
+from bench.check.evidence import KIND, SCHEMA_VERSION, Evidence, load, protocol_of
 from bench.check.outputs import sample
-from bench.check.values import with_derived
 from bench.core.errors import ConfigError, StoreError
 from bench.core.files import staged_folder, start_checksums, write_atomic, write_json
+from bench.summary.measures import measures
 
 log = logging.getLogger(__name__)
 
@@ -68,14 +68,13 @@ def write_baseline(config: BaselineConfig) -> Path:
 
 
 def summary(run: Evidence, methods: list[str]) -> dict[str, dict[str, float]]:
-    """Means per method and metric, and the median extraction time in ms: what a reviewer looks at in a diff."""
-    rows = with_derived(run.pairs)
-    numeric = [str(name) for name in rows.columns if pd.api.types.is_numeric_dtype(rows[name])]
+    """The summary's values per method, and the median extraction time in ms: what a reviewer looks at in a diff."""
+    protocol = protocol_of(run, run)
     found: dict[str, dict[str, float]] = {}
     for method in methods:
-        chosen = rows[rows["method"] == method]
-        means = {name: float(chosen[name].astype(np.float64).mean()) for name in numeric if chosen[name].notna().any()}
-        found[method] = {name: float(f"{value:.5g}") for name, value in means.items() if np.isfinite(value)}
+        measured = measures(run.pairs[run.pairs["method"] == method], protocol)
+        values = {name: measure.value for name, measure in measured.items()}
+        found[method] = {name: float(f"{value:.5g}") for name, value in values.items() if np.isfinite(value)}
         ms = run.times.loc[run.times["method"] == method, "ms"]
         if len(ms):
             found[method]["latency_median_ms"] = float(f"{ms.median():.4g}")

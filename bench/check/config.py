@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
 from bench.core.errors import ConfigError
+from bench.metrics.columns import columns
+from bench.metrics.record import Column, filled
 from bench.schema import at_least, one_of, within
 
 OVERRIDES = ("protocol", "dataset", "pairs", "host", "threads")
@@ -38,6 +41,17 @@ class MetricGate:
         one_of("metrics.*.severity", self.severity, SEVERITIES)
         if self.kind == "ratio" and self.better == "higher":
             within("metrics.*.margin", self.margin, 0.0, 0.99)
+
+
+def gates_of(columns: Iterable[Column]) -> dict[str, MetricGate]:
+    """Gates of the columns that have a margin: name -> gate. A count may not fall."""
+    found = {}
+    for one in columns:
+        for margin in one.margins:
+            name = one.name if margin.at_px is None else filled(one.name, margin.at_px)
+            better = "lower" if one.better == "lower" else "higher"
+            found[name] = MetricGate(margin.size, margin.kind, better, margin.offset)
+    return found
 
 
 @dataclass
@@ -122,7 +136,8 @@ class CheckConfig:
     baselines: str = "baselines"
     compare: dict[str, str] = field(default_factory=dict)
     """Candidate method -> baseline method it is compared with; empty: every method with itself."""
-    metrics: dict[str, MetricGate] = field(default_factory=dict)
+    metrics: dict[str, MetricGate] = field(default_factory=lambda: gates_of(columns().values()))
+    """By metric; from the margins of the metrics' records."""
     outputs: OutputsGate = field(default_factory=OutputsGate)
     latency: LatencyGate = field(default_factory=LatencyGate)
     findings: FindingsGate = field(default_factory=FindingsGate)

@@ -17,6 +17,7 @@ share of draws beyond -m cannot become small enough for Holm and is too small wi
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -24,8 +25,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.check.config import CheckConfig, MetricGate
+from bench.check.config import CheckConfig, MetricGate, gates_of
+from bench.metrics.columns import current_names, metrics_of
+from bench.metrics.record import Column
+from bench.schema import ProtocolConfig
 from bench.stats import Decision, Difference, cluster_codes, holm, mean_difference, t_p_value
+from bench.summary.measures import Measure, measures
 
 Floats = NDArray[np.float64]
 
@@ -41,9 +46,9 @@ class Comparison:
         difference or ratio.
     unit : str
     baseline, candidate : float
-        Means; geometric means for ratios; percentiles for latency.
+        The values of the summary, over the pairs that both sides have a value for.
     change, low, high : float
-        Candidate - baseline, or candidate / baseline - 1, with its interval.
+        Mean of candidate - baseline, or geometric mean of candidate / baseline, minus 1, with its interval.
     limit : float
         The change at which the margin is used up.
     effect, margin, standard_error : float
@@ -84,17 +89,15 @@ class Comparison:
     remark: str = ""
 
 
-def unit_of(metric: str) -> str:
-    """Unit of a metric by its name; empty for shares and counts."""
-    if metric.startswith("latency"):
-        return "ms"
-    return "px" if metric.endswith("error_px") else ""
-
-
 def compare_values(
-    method: str, metric: str, gate: MetricGate, candidate: Floats, baseline: Floats, clusters: Sequence[str],
+    method: str,
+    metric: str,
+    gate: MetricGate,
+    candidate: Floats,
+    baseline: Floats,
+    clusters: Sequence[str],
     config: CheckConfig,
-) -> Comparison | None:  # fmt: skip
+) -> Comparison | None:
     """Compare paired values.
 
     Parameters
@@ -122,9 +125,7 @@ def compare_values(
             return None
     codes, _ = cluster_codes(np.asarray(clusters, dtype=object)[keep].astype(str))
     found = mean_difference(a, b, codes, level=1 - 2 * config.alpha)
-    means = (float(b.mean()), float(a.mean()))
-    if gate.kind == "ratio":
-        means = (math.exp(means[0]) - gate.offset, math.exp(means[1]) - gate.offset)
+    means = float(baseline[keep].mean()), float(candidate[keep].mean())
     lost = len(candidate) - len(a)
     remark = f"{lost} pairs without a value" if lost else ""
     return judge(method, metric, gate, found, means, len(a), remark)
@@ -147,16 +148,25 @@ def judge(
         remark = "; ".join(filter(None, [remark, "one cluster: no interval"]))
     p_value = t_p_value(effect + margin, found.standard_error, found.n_clusters)
     return Comparison(
-        method, metric, gate.kind, unit_of(metric), *means, shown(found.value), shown(found.low), shown(found.high),
+        method, metric, gate.kind, _unit(metric), *means, shown(found.value), shown(found.low), shown(found.high),
         shown(-sign * margin), effect, effect_low, margin, found.standard_error, n, found.n_clusters, p_value,
         decides=gate.severity == "fail", remark=remark,
     )  # fmt: skip
 
 
+def gates(config: CheckConfig, protocol: ProtocolConfig) -> dict[str, MetricGate]:
+    """Gates of the configuration, and of the protocol's other metrics whose record has a margin."""
+    found = {current_names([name]).get(name, name): gate for name, gate in config.metrics.items()}
+    for metric in metrics_of(protocol):
+        for name, gate in gates_of(metric.columns).items():
+            found.setdefault(name, gate)
+    return found
+
+
 def compare_pairs(
-    aligned: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], config: CheckConfig
+    aligned: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], config: CheckConfig, protocol: ProtocolConfig
 ) -> tuple[list[Comparison], list[tuple[str, str]]]:
-    """Compare every configured metric of every method.
+    """Compare every metric with a gate of every method.
 
     Returns
     -------
@@ -165,23 +175,42 @@ def compare_pairs(
         The baseline has the metric, the candidate does not.
     """
     found, missing = [], []
-    for method, (candidate, baseline) in aligned.items():
-        clusters = candidate["sequence"].to_list()
-        for metric, gate in config.metrics.items():
-            a, b = (_column(side, metric) for side in (candidate, baseline))
-            if b is None or np.isnan(b).all():
+    for method, sides in aligned.items():
+        clusters = sides[0]["sequence"].to_list()
+        measured = [measures(side, protocol) for side in sides]
+        for metric, gate in gates(config, protocol).items():
+            a, b = (own.get(metric) or _row_column(side, metric) for own, side in zip(measured, sides, strict=True))
+            if b is None:
                 continue
-            if a is None or np.isnan(a).all():
+            if a is None:
                 missing.append((method, metric))
                 continue
-            comparison = compare_values(method, metric, gate, a, b, clusters, config)
+            comparison = compare_values(method, metric, gate, per_pair(a), per_pair(b), clusters, config)
             if comparison is not None:
-                found.append(comparison)
+                keep = np.isfinite(per_pair(a)) & np.isfinite(per_pair(b))
+                shown = (a.masked(keep).value, b.masked(keep).value)
+                found.append(replace(comparison, candidate=shown[0], baseline=shown[1]))
     return found, missing
 
 
-def _column(rows: pd.DataFrame, metric: str) -> Floats | None:
-    return rows[metric].to_numpy(np.float64, na_value=np.nan) if metric in rows else None
+def per_pair(measure: Measure) -> Floats:
+    """(N,) float64 value of each pair, mean over repeats; NaN where it is undefined."""
+    values = measure.terms.mean(axis=1)
+    return np.asarray(np.exp(values) if measure.kind == "geometric" else values)
+
+
+def _row_column(rows: pd.DataFrame, name: str) -> Measure | None:
+    """A column of the rows that no column of the summary is made from."""
+    if name not in rows or not pd.api.types.is_numeric_dtype(rows[name]) or rows[name].isna().all():
+        return None
+    values = rows[name].to_numpy(np.float64, na_value=np.nan)[:, None]
+    return Measure(name, Column(name, name, "", "neither", name), "mean", values)
+
+
+def _unit(metric: str) -> str:
+    """Unit shown beside a value; none for shares and counts."""
+    found = re.search(r"_(px|ms)$", metric)
+    return found[1] if found else ""
 
 
 def compare_samples(outputs: pd.DataFrame, config: CheckConfig) -> list[Comparison]:

@@ -8,6 +8,7 @@ Metric values are rounded to 14 bits of mantissa (3e-5 relative) in both cases, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from numpy.typing import NDArray
 
 from bench.core.errors import StoreError
 from bench.core.files import read_json, read_parquet
+from bench.metrics.columns import current
+from bench.schema import ProtocolConfig
+from bench.schema.identity import protocol_from
 
 SCHEMA_VERSION = 1
 KIND = "superpoint-bench baseline"
@@ -64,6 +68,20 @@ class Evidence:
         return list(self.header["methods"])
 
 
+def protocol_of(candidate: Evidence, baseline: Evidence) -> ProtocolConfig:
+    """The protocol of a comparison; where neither side states it, one with the thresholds of the rows' columns."""
+    for side in (candidate, baseline):
+        values = side.header["protocol"].get("config")
+        if values:
+            return protocol_from({"name": side.header["protocol"]["name"], **values})
+    found = [re.fullmatch(r"(accuracy|match_precision)_(.+)px", str(name)) for name in candidate.pairs.columns]
+    limits = [(match[1], float(match[2])) for match in found if match]
+    protocol = ProtocolConfig(name=str(candidate.header["protocol"]["name"]))
+    protocol.homography.thresholds_px = [t for kind, t in limits if kind == "accuracy"]
+    protocol.precision_px = [t for kind, t in limits if kind == "match_precision"]
+    return protocol
+
+
 def load(path: Path) -> Evidence:
     """Read a run directory or a baseline.
 
@@ -91,9 +109,14 @@ def _from_baseline(path: Path) -> Evidence:
         )
     keypoints = path / "keypoints.parquet"
     return Evidence(
-        path, path.name, content["header"], read_parquet(path / "pairs.parquet"), read_parquet(path / "times.parquet"),
-        read_parquet(keypoints) if keypoints.is_file() else None, None,
-    )  # fmt: skip
+        path,
+        path.name,
+        content["header"],
+        current(read_parquet(path / "pairs.parquet")),
+        read_parquet(path / "times.parquet"),
+        read_parquet(keypoints) if keypoints.is_file() else None,
+        None,
+    )
 
 
 def _from_run(path: Path) -> Evidence:
@@ -108,7 +131,7 @@ def _from_run(path: Path) -> Evidence:
     features = path / "features"
     return Evidence(
         path, path.name, _header(manifest),
-        compact_rows(read_parquet(path / "pairs.parquet"), _mma_px(manifest)),
+        compact_rows(current(read_parquet(path / "pairs.parquet")), _mma_px(manifest)),
         extraction_times(read_parquet(path / "times.parquet")), None, features if features.is_dir() else None,
     )  # fmt: skip
 
@@ -117,7 +140,7 @@ def _header(manifest: dict[str, Any]) -> dict[str, Any]:
     host = manifest.get("host", {})
     config = manifest.get("config", {})
     return {
-        "protocol": {key: manifest["protocol"].get(key) for key in ("name", "version", "hash")},
+        "protocol": {key: manifest["protocol"].get(key) for key in ("name", "version", "hash", "config")},
         "dataset": {key: manifest["dataset"].get(key) for key in ("name", "digest", "note", "pairs")},
         "seeds": manifest.get("seeds", {}),
         "threads": manifest.get("threads"),

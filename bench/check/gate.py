@@ -13,7 +13,6 @@ from bench.check.config import CheckConfig
 from bench.check.decide import Comparison, compare_pairs, compare_samples, decide
 from bench.check.evidence import Evidence
 from bench.check.power import Requirement
-from bench.check.values import with_derived
 from bench.core.errors import ConfigError
 from bench.stats import Decision
 
@@ -93,11 +92,9 @@ def check_evidence(candidate: Evidence, baseline: Evidence, config: CheckConfig)
     if refused:
         return Report(candidate, baseline, ExitCode.NOT_COMPARABLE, config, refused, overridden)
 
-    aligned = {
-        name: (with_derived(left), with_derived(right))
-        for name, (left, right) in compare.align(candidate.pairs, baseline.pairs, methods).items()
-    }
-    comparisons, missing = compare_pairs(aligned, config)
+    aligned = compare.align(candidate.pairs, baseline.pairs, methods)
+    protocol = evidence.protocol_of(candidate, baseline)
+    comparisons, missing = compare_pairs(aligned, config, protocol)
     findings = compare.findings(candidate, baseline, methods, config)
     severity = config.findings.missing_metric
     findings += [Finding("missing_metric", name, severity, f"the candidate lacks {metric}") for name, metric in missing]
@@ -120,7 +117,7 @@ def check_evidence(candidate: Evidence, baseline: Evidence, config: CheckConfig)
     if any(noisy) and config.latency.noisy == "inconclusive":
         comparisons = latency.hold_back(comparisons, "noisy run")
     code = ExitCode.PASS if config.plan else _code(comparisons, findings, config)
-    requirements = power.requirements(comparisons, aligned, config) if config.plan else []
+    requirements = power.requirements(comparisons, aligned, config, protocol) if config.plan else []
     return Report(
         candidate, baseline, code, config, [], overridden, comparisons, findings, requirements, remarks
     )  # fmt: skip

@@ -46,10 +46,12 @@ def compare_times(
     Returns
     -------
     comparisons : list of Comparison
-        ``latency_median`` and ``latency_p90`` of every method, in milliseconds at the baseline's machine speed.
+        ``latency_median_ms`` and ``latency_p90_ms`` of every method: the times that were measured, and their change
+        at the baseline's machine speed.
     remark : str
         How the times were normalised.
     """
+    candidate, baseline = (side.assign(at_speed=side["ms"]) for side in (candidate, baseline))
     speeds = [machine_ms(side) for side in (candidate, baseline)]
     remark = "not normalised (latency.normalise=false)"
     if config.latency.normalise:
@@ -57,9 +59,11 @@ def compare_times(
         if all(np.isfinite(speed).all() and len(speed) for speed in speeds):
             usual = [float(np.median(speed)) for speed in speeds]
             slower = usual[0] / usual[1]
-            remark = f"normalised: the candidate's machine took {slower:.2f} times as long for the calibration kernel"
-            candidate = candidate.assign(ms=candidate["ms"] * usual[1] / speeds[0])
-            baseline = baseline.assign(ms=baseline["ms"] * usual[1] / speeds[1])
+            remark = (
+                f"changes normalised: the calibration kernel took {slower:.2f} times as long on the candidate's machine"
+            )
+            candidate = candidate.assign(at_speed=candidate["ms"] * usual[1] / speeds[0])
+            baseline = baseline.assign(at_speed=baseline["ms"] * usual[1] / speeds[1])
     found = []
     for name, reference in methods.items():
         a, b = candidate[candidate["method"] == name], baseline[baseline["method"] == reference]
@@ -77,7 +81,7 @@ def machine_ms(times: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _ratios(name: str, a: pd.DataFrame, b: pd.DataFrame, config: CheckConfig) -> list[Comparison]:
-    times = [side["ms"].to_numpy(np.float64) for side in (a, b)]
+    times = [side["at_speed"].to_numpy(np.float64) for side in (a, b)]
     labels = [(side["repeat"].astype(str) + "/" + side["block"].astype(str)).to_numpy(str) for side in (a, b)]
     codes, n = cluster_codes(np.concatenate(labels))
     weights = cluster_weights(n, config.draws, config.seed)
@@ -85,10 +89,11 @@ def _ratios(name: str, a: pd.DataFrame, b: pd.DataFrame, config: CheckConfig) ->
     parts = [codes[:split], codes[split:]]
     found = []
     for metric, q, margin in (
-        ("latency_median", 0.5, config.latency.median_margin),
-        ("latency_p90", 0.9, config.latency.p90_margin),
+        ("latency_median_ms", 0.5, config.latency.median_margin),
+        ("latency_p90_ms", 0.9, config.latency.p90_margin),
     ):
         values = [quantile(side, q) for side in times]
+        measured = [quantile(side["ms"], q) for side in (a, b)]
         with np.errstate(divide="ignore", invalid="ignore"):
             drawn = np.log(
                 quantile_draws(times[0], parts[0], weights, q) / quantile_draws(times[1], parts[1], weights, q)
@@ -97,7 +102,7 @@ def _ratios(name: str, a: pd.DataFrame, b: pd.DataFrame, config: CheckConfig) ->
         spread = float(np.nanstd(drawn, ddof=1)) * math.sqrt(n / (n - 1)) if n > 1 else math.nan
         gate = MetricGate(margin, kind="ratio", better="lower", severity=config.latency.severity)
         difference = Difference(math.log(values[0] / values[1]), low, high, spread, n)
-        found.append(judge(name, metric, gate, difference, (values[1], values[0]), len(times[0]), f"{n} blocks"))
+        found.append(judge(name, metric, gate, difference, (measured[1], measured[0]), len(times[0]), f"{n} blocks"))
     return found
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from bench.check.config import CheckConfig
 from bench.check.decide import Comparison
-from bench.check.values import repeated_values
+from bench.schema import ProtocolConfig
 from bench.stats import minimum_detectable_difference, order_noise, required_clusters
+from bench.summary.measures import measures
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,7 @@ def requirements(
     comparisons: Sequence[Comparison],
     aligned: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],
     config: CheckConfig,
+    protocol: ProtocolConfig,
 ) -> list[Requirement]:
     """Sequences and repeats that each margin needs.
 
@@ -83,7 +84,8 @@ def requirements(
     """
     level = family_level(comparisons, config.alpha)
     found = []
-    noise = {method: _order_sd(sides) for method, sides in aligned.items()}
+    metrics = {one.metric for one in comparisons}
+    noise = {method: _order_sd(sides, metrics, protocol) for method, sides in aligned.items()}
     for one in comparisons:
         if one.metric.startswith("latency") or math.isnan(one.standard_error) or one.margin <= 0:
             continue
@@ -99,15 +101,18 @@ def requirements(
     return found
 
 
-def _order_sd(sides: tuple[pd.DataFrame, pd.DataFrame]) -> dict[str, tuple[float, int]]:
-    """Order noise of each repeated metric's mean difference, and the number of repeats."""
-    repeated = [repeated_values(side) for side in sides]
+def _order_sd(
+    sides: tuple[pd.DataFrame, pd.DataFrame], metrics: Collection[str], protocol: ProtocolConfig
+) -> dict[str, tuple[float, int]]:
+    """Order noise of the mean difference of those `metrics` that are repeated, and the number of repeats."""
+    ours, theirs = (measures(side, protocol) for side in sides)
     found = {}
-    for name in set(repeated[0]) & set(repeated[1]):
-        defined = [values[name][~np.isnan(values[name]).any(axis=1)] for values in repeated]
-        noise = [order_noise(values) for values in defined]
+    for name in set(ours) & set(theirs) & set(metrics):
+        pair = (ours[name], theirs[name])
+        if any(one.values.shape[1] == 1 for one in pair):
+            continue
+        noise = [order_noise(one.terms[one.defined]) for one in pair]
         spread = math.hypot(*(side.sd_mean for side in noise))
         if math.isfinite(spread):
-            metric = "geometric_corner_error_px" if name == "log_corner_error" else name
-            found[metric] = (spread, noise[0].repeats)
+            found[name] = (spread, noise[0].repeats)
     return found

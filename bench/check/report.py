@@ -249,7 +249,8 @@ def as_json(report: Report) -> dict[str, Any]:
 
 def _identity(header: dict[str, Any]) -> dict[str, Any]:
     dataset = {key: header["dataset"][key] for key in ("name", "digest", "note")}
-    return {"protocol": header["protocol"], "dataset": dataset, "host": header["host"], "versions": header["versions"]}
+    protocol = {key: header["protocol"][key] for key in ("name", "version", "hash")}
+    return {"protocol": protocol, "dataset": dataset, "host": header["host"], "versions": header["versions"]}
 
 
 def _finite(value: float) -> float | None:

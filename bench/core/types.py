@@ -212,6 +212,40 @@ class Matches:
         return len(self.indices)
 
 
+@dataclass(frozen=True, slots=True)
+class Correspondences:
+    """Points of two evaluated images that belong together, best first or in any other fixed order.
+
+    Attributes
+    ----------
+    xy_ref, xy_target : (M, 2) float32
+        Row k of both is one correspondence.
+    scores : (M,) float32
+        Higher is better.
+
+    Raises
+    ------
+    FeatureError
+        If shapes or dtypes differ from the above or a value is not finite.
+    """
+
+    xy_ref: NDArray[np.float32]
+    xy_target: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        n = len(self.scores)
+        for name, shape in (("xy_ref", (n, 2)), ("xy_target", (n, 2)), ("scores", (n,))):
+            values = getattr(self, name)
+            if values.shape != shape or values.dtype != np.float32:
+                raise FeatureError(f"{name} must be {shape} float32, got {values.shape} {values.dtype}")
+            if not np.isfinite(values).all():
+                raise FeatureError(f"{name} contains NaN or infinity")
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
 class Outcome(StrEnum):
     """What became of a pair. Everything but OK counts as an infinite corner error."""
 

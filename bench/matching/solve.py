@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.errors import ConfigError
-from bench.core.types import Features, Matches, Outcome, PreparedPair, Transform
+from bench.core.types import Correspondences, Features, Matches, Outcome, PreparedPair, Transform
 from bench.geometry.estimation import estimate
 from bench.geometry.ground_truth import corner_error, reprojection_error_px, shared_region
 from bench.matching.nearest import Neighbours, match, neighbours
@@ -24,51 +24,47 @@ from bench.schema import EstimatorConfig, MatcherConfig, ProtocolConfig
 Floats = NDArray[np.float64]
 Points = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+_NO_POINTS = np.zeros((0, 2), np.float32)
 
 
 @dataclass(frozen=True)
 class Solved:
-    """A pair with the features of one method, matched by one protocol.
+    """A pair with what one method found in it, matched by one protocol.
 
     Attributes
     ----------
     prepared : PreparedPair
-    f_ref, f_target : Features
-        Those that count: after the ground-truth filter where the protocol asks for one.
     protocol : ProtocolConfig
-    matcher : MatcherConfig
-        The protocol's for these descriptors, see :func:`matcher_for`.
-    matches : Matches or None
+    f_ref, f_target : Features or None
+        Those that count: after the ground-truth filter where the protocol asks for one. None for pairwise methods,
+        which have no keypoints of one image.
+    correspondences : Correspondences or None
         None: nothing is matched (detectors, ``kind: none``).
+    matches : Matches or None
+        The same as rows of the features; None for pairwise methods.
     match_ms : float or None
         Wall time of the matching; None where an image has no keypoint or nothing is matched.
-    found : Neighbours or None
-        What the matcher's search found.
     """
 
     prepared: PreparedPair
-    f_ref: Features
-    f_target: Features
     protocol: ProtocolConfig
-    matcher: MatcherConfig
-    matches: Matches | None
+    f_ref: Features | None
+    f_target: Features | None
+    correspondences: Correspondences | None
+    matches: Matches | None = None
     match_ms: float | None = None
-    found: Neighbours | None = None
+    _matcher: MatcherConfig | None = None
+    _found: Neighbours | None = None
 
-    @cached_property
+    @property
     def xy_ref(self) -> Points:
-        """(M, 2) float32 matched keypoints of the reference image."""
-        return self.f_ref.keypoints[[] if self.matches is None else self.matches.indices[:, 0]]
+        """(M, 2) float32 matched points of the reference image; none where nothing is matched."""
+        return _NO_POINTS if self.correspondences is None else self.correspondences.xy_ref
 
-    @cached_property
+    @property
     def xy_target(self) -> Points:
         """(M, 2) float32 their partners in the target image."""
-        return self.f_target.keypoints[[] if self.matches is None else self.matches.indices[:, 1]]
-
-    @cached_property
-    def scores(self) -> NDArray[np.float32]:
-        """(M,) float32 quality of each match, higher is better: minus its distance."""
-        return np.zeros(0, np.float32) if self.matches is None else -self.matches.distances
+        return _NO_POINTS if self.correspondences is None else self.correspondences.xy_target
 
     @cached_property
     def errors_px(self) -> Floats:
@@ -83,15 +79,27 @@ class Solved:
     @cached_property
     def shared(self) -> tuple[Mask, Mask]:
         """(N,), (M,) bool: keypoints of either image whose true place lies in the other."""
+        assert self.f_ref is not None and self.f_target is not None
         return _shared(self.prepared, self.f_ref, self.f_target, self.protocol.shared_region)
 
     @cached_property
     def neighbours(self) -> Neighbours | None:
-        """Nearest neighbours of all keypoints in both directions; None where an image has none."""
-        if not len(self.f_ref) or not len(self.f_target):
+        """Nearest neighbours of all keypoints in both directions; None where an image has no keypoint or descriptor."""
+        if not self.f_ref or not self.f_target or self.f_ref.descriptors is None:
             return None
-        found = self.found or neighbours(self.f_ref, self.f_target, self.matcher.metric)
+        found = self._found or neighbours(self.f_ref, self.f_target, self.protocol.matcher.metric)
         return found and found.completed()
+
+    @cached_property
+    def returned(self) -> Matches:
+        """Matches from the target's side: rows (target keypoint, reference keypoint).
+
+        A one-way matcher is run again from the other side; others give the same pairs.
+        """
+        assert self.matches is not None and self.f_ref is not None and self.f_target is not None
+        if self._matcher is not None and self._matcher.kind == "nn" and self.neighbours is not None:
+            return match(self.f_target, self.f_ref, self._matcher, self.neighbours.swapped())
+        return Matches(self.matches.indices[:, ::-1], self.matches.distances)
 
     def corner_error_px(self, H: Transform | None) -> float:
         """Mean corner error of an estimate by the protocol's convention; +inf without one.
@@ -131,15 +139,17 @@ def solve(prepared: PreparedPair, f_ref: Features, f_target: Features, protocol:
         f_ref, f_target = keep_shared(prepared, f_ref, f_target, protocol.keypoints.max, protocol.shared_region)
     config = matcher_for(protocol.matcher, f_ref, f_target)
     if config.kind == "none" or f_ref.descriptors is None or f_target.descriptors is None:
-        return Solved(prepared, f_ref, f_target, protocol, config, None)
-    if not len(f_ref) or not len(f_target):
-        nothing = Matches(np.zeros((0, 2), np.int32), np.zeros(0, np.float32))
-        return Solved(prepared, f_ref, f_target, protocol, config, nothing)
-    start = time.perf_counter_ns()
-    found = neighbours(f_ref, f_target, config.metric, both=config.kind == "mutual_nn")
-    matches = match(f_ref, f_target, config, found)
-    match_ms = (time.perf_counter_ns() - start) / 1e6
-    return Solved(prepared, f_ref, f_target, protocol, config, matches, match_ms, found)
+        return Solved(prepared, protocol, f_ref, f_target, None)
+    found = match_ms = None
+    matches = Matches(np.zeros((0, 2), np.int32), np.zeros(0, np.float32))
+    if len(f_ref) and len(f_target):
+        start = time.perf_counter_ns()
+        found = neighbours(f_ref, f_target, config.metric, both=config.kind == "mutual_nn")
+        matches = match(f_ref, f_target, config, found)
+        match_ms = (time.perf_counter_ns() - start) / 1e6
+    xy = f_ref.keypoints[matches.indices[:, 0]], f_target.keypoints[matches.indices[:, 1]]
+    correspondences = Correspondences(*xy, -matches.distances)
+    return Solved(prepared, protocol, f_ref, f_target, correspondences, matches, match_ms, config, found)
 
 
 def keep_shared(
@@ -235,14 +245,15 @@ def estimate_repeatedly(solved: Solved, estimator: EstimatorConfig, seed: int) -
     Estimates or None
         None where nothing is matched or nothing is to be estimated (``name: none``).
     """
-    if solved.matches is None or estimator.name == "none":
+    given = solved.correspondences
+    if given is None or estimator.name == "none":
         return None
     found = []
     first_ms = math.nan
     for repeat in range(estimator.repeats):
         order = order_seed(seed, solved.prepared.pair.name, repeat)
         start = time.perf_counter_ns()
-        found.append(estimate(solved.xy_ref, solved.xy_target, estimator, order, scores=solved.scores))
+        found.append(estimate(given.xy_ref, given.xy_target, estimator, order, scores=given.scores))
         if repeat == 0:
             first_ms = (time.perf_counter_ns() - start) / 1e6
     homographies = [one.H if one.outcome is Outcome.OK else None for one in found]

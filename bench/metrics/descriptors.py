@@ -5,6 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bench.core.types import Features, FloatArray, Matches
+from bench.geometry.ground_truth import reprojection_error_px
+from bench.matching.nearest import nearest_both
+from bench.matching.solve import Estimates, Solved
+from bench.metrics.record import Column, Margin, Metric
+
 
 def average_precision(distances: ArrayLike, is_correct: ArrayLike) -> float:
     """Area under the precision-recall curve of matches accepted up to a growing distance. Higher is better.
@@ -70,3 +76,58 @@ def matching_score(
         return float((correct & shared).sum() / shared.sum()) if shared.any() else 0.0
 
     return (direction(correct_ref, shared_ref) + direction(correct_target, shared_target)) / 2
+
+
+def measure(solved: Solved, _: Estimates | None) -> dict[str, object]:
+    """NN mAP and matching score of one pair."""
+    f_ref, f_target, found, matches = solved.f_ref, solved.f_target, solved.neighbours, solved.matches
+    if found is None or matches is None or f_ref is None or f_target is None:
+        return {"nn_map": 0.0, "matching_score": 0.0}
+    H, t = solved.prepared.H_ref_to_target, solved.protocol.repeatability_px
+    directions = (
+        (f_ref, f_target, H, matches),
+        (f_target, f_ref, np.linalg.inv(H), solved.returned),
+    )
+    precisions, corrects = [], []
+    for nearest, (a, b, transform, matched) in zip(nearest_both(found), directions, strict=True):
+        precisions.append(average_precision(nearest.distances, _correct(a, b, nearest, transform, t)))
+        mask = np.zeros(len(a), np.bool_)
+        mask[matched.indices[:, 0]] = _correct(a, b, matched, transform, t)
+        corrects.append(mask)
+    return {
+        "nn_map": float(np.mean(precisions)),
+        "matching_score": matching_score(corrects[0], solved.shared[0], corrects[1], solved.shared[1]),
+    }
+
+
+def _correct(a: Features, b: Features, found: Matches, transform: FloatArray, threshold_px: float) -> NDArray[np.bool_]:
+    xy, xy_other = a.keypoints[found.indices[:, 0]], b.keypoints[found.indices[:, 1]]
+    return reprojection_error_px(xy, xy_other, transform) <= threshold_px
+
+
+METRIC = Metric(
+    "descriptors",
+    (
+        Column(
+            "nn_map",
+            "NN mAP",
+            "share",
+            "higher",
+            "Average precision of nearest-neighbour matches ranked by descriptor distance; recall is "
+            "relative to the correct nearest-neighbour matches; mean of both directions.",
+            table="descriptors",
+        ),
+        Column(
+            "matching_score",
+            "M. score",
+            "share",
+            "higher",
+            "Correct matches of the protocol's matcher divided by the keypoints in the shared region; "
+            "mean of both directions.",
+            table="descriptors",
+            margins=(Margin(0.02),),
+        ),
+    ),
+    measure,
+    needs=("keypoints", "matches"),
+)

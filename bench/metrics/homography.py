@@ -1,4 +1,4 @@
-"""Homography accuracy and AUC from corner errors, and the least-squares homography on all matches.
+"""Homography accuracy and AUC from corner errors.
 
 Corner errors are in pixels; a failure is +inf and NaN counts as +inf, so that no pair ever leaves the mean.
 """
@@ -10,10 +10,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.core.types import Transform
-from bench.geometry.dlt import dlt_homography
-from bench.geometry.estimation import collinear
-from bench.geometry.transforms import is_valid_homography
+from bench.matching.solve import Estimates, Solved
+from bench.metrics.record import Column, Margin, Metric, threshold_name
 
 Floats = NDArray[np.float64]
 
@@ -111,20 +109,140 @@ def auc_trapezoid(errors_px: ArrayLike, threshold_px: float) -> float:
     return float((np.diff(x) * (recall[1:] + recall[:-1]) / 2).sum() / threshold_px)
 
 
-def dlt_estimate(xy_ref: ArrayLike, xy_target: ArrayLike) -> Transform | None:
-    """Least-squares homography on all matches (normalised DLT); a test of how pure the matches are.
+def inlier_ratio(n_inliers: int, n_matches: int) -> float:
+    """Inliers of the estimated homography divided by putative matches; 0 without matches. Higher is better."""
+    return n_inliers / n_matches if n_matches else 0.0
 
-    Parameters
-    ----------
-    xy_ref, xy_target : (M, 2) float
 
-    Returns
-    -------
-    (3, 3) float64 or None
-        None with fewer than four matches, points on a line, or a singular result.
-    """
-    a, b = np.asarray(xy_ref, dtype=np.float64), np.asarray(xy_target, dtype=np.float64)
-    if len(a) < 4 or collinear(a) or collinear(b):
-        return None
-    H = dlt_homography(a, b)
-    return H if is_valid_homography(H) else None
+def measure(solved: Solved, estimates: Estimates | None) -> dict[str, object]:
+    """Errors of the repeated estimates of one pair."""
+    assert estimates is not None
+    errors = estimates.errors_px
+    return {
+        "n_inliers": estimates.n_inliers,
+        "inlier_ratio": inlier_ratio(estimates.n_inliers, len(solved.xy_ref)),
+        "corner_error_px": errors[0],
+        "corner_errors_px": errors,
+        "n_failed_repeats": int(np.isinf(errors).sum()),
+        **{threshold_name("accuracy", t): accuracy(errors, t) for t in solved.protocol.homography.thresholds_px},
+        "estimate_ms": estimates.first_ms,
+    }
+
+
+METRIC = Metric(
+    "homography",
+    (
+        Column(
+            "accuracy_{t}px",
+            "acc@{t}",
+            "share",
+            "higher",
+            "Share of pairs whose mean corner error is at most {t} px; with repeated estimation the mean "
+            "over pairs of the share of repeats. A failed pair counts as wrong.",
+            rows=("corner_errors_px",),
+            reduction="at_most",
+            thresholds="homography.thresholds_px",
+            margins=(Margin(0.05, 1.0), Margin(0.03, 3.0), Margin(0.03, 5.0)),
+        ),
+        Column(
+            "order_noise_{t}px",
+            "±order@{t}",
+            "share",
+            "lower",
+            "Order noise of accuracy_{t}px: 1.96 standard deviations that re-ordering the same matches "
+            "alone gives the reported accuracy (square root of the mean within-pair variance over "
+            "repeats, over pairs times repeats).",
+            rows=("corner_errors_px",),
+            reduction="other",
+            thresholds="homography.thresholds_px",
+            table="noise",
+            interval="none",
+        ),
+        Column(
+            "flip_share_{t}px",
+            "flips@{t}",
+            "share",
+            "lower",
+            "Share of pairs whose verdict at {t} px is not the same in all repeats.",
+            rows=("corner_errors_px",),
+            reduction="other",
+            thresholds="homography.thresholds_px",
+            table="noise",
+            interval="none",
+        ),
+        Column(
+            "failed_repeat_share",
+            "failed repeats",
+            "share",
+            "lower",
+            "Share of all estimations, over pairs and repeats, that gave no homography.",
+            rows=("n_failed_repeats",),
+            reduction="other",
+            table="noise",
+            interval="none",
+        ),
+        Column(
+            "auc_{t}px",
+            "AUC@{t}",
+            "share",
+            "higher",
+            "Area under the cumulative curve of corner errors up to {t} px, divided by {t}: exact "
+            "mean(max(0, 1 - e/{t})), or by the trapezoid rule where the protocol says so.",
+            rows=("corner_errors_px",),
+            reduction="auc",
+            thresholds="homography.thresholds_px",
+            table="homography",
+            margins=(Margin(0.02, 5.0),),
+        ),
+        Column(
+            "corner_error_median_px",
+            "median error",
+            "px",
+            "lower",
+            "Median over pairs and repeats of the mean corner error; failures are infinite.",
+            rows=("corner_errors_px",),
+            reduction="median",
+            interval="median",
+            table="homography",
+        ),
+        Column(
+            "geometric_corner_error_px",
+            "geometric error",
+            "px",
+            "lower",
+            "Geometric mean over pairs and repeats of the mean corner error, clipped to 0.1 to 50 px, so that failures "
+            "are finite and differences far below a pixel do not count.",
+            rows=("corner_errors_px",),
+            reduction="geometric",
+            table="homography",
+            margins=(Margin(0.15, kind="ratio"),),
+        ),
+        Column(
+            "n_inliers",
+            "inliers",
+            "count",
+            "neither",
+            "Inliers of the estimated homography per pair.",
+            table="homography",
+        ),
+        Column(
+            "inlier_ratio",
+            "inlier ratio",
+            "share",
+            "higher",
+            "Inliers of the estimated homography divided by putative matches; 0 without matches.",
+        ),
+        Column(
+            "estimate_ms",
+            "estimate",
+            "ms",
+            "lower",
+            "Median time of one homography estimation (first repeat).",
+            reduction="other",
+            table="costs",
+        ),
+    ),
+    measure,
+    needs=("matches", "estimates"),
+    more_rows=("corner_error_px", "accuracy_{t}px"),
+)

@@ -1,4 +1,4 @@
-"""Quality of putative matches under the ground-truth homography: errors, precision, recall, inlier ratio."""
+"""Quality of putative matches under the ground-truth homography: errors, precision, recall."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from bench.geometry.ground_truth import reprojection_error_px
 from bench.geometry.transforms import transform_points
+from bench.matching.solve import Estimates, Solved
+from bench.metrics.record import Column, Margin, Metric, threshold_name
 from bench.metrics.repeatability import pairs_within
 
 Floats = NDArray[np.float64]
@@ -68,6 +70,44 @@ def recall(n_correct: int, n_possible: int) -> float:
     return n_correct / n_possible if n_possible else math.nan
 
 
-def inlier_ratio(n_inliers: int, n_matches: int) -> float:
-    """Inliers of the estimated homography divided by putative matches; 0 without matches. Higher is better."""
-    return n_inliers / n_matches if n_matches else 0.0
+def measure(solved: Solved, _: Estimates | None) -> dict[str, object]:
+    """Precision and, where the keypoints of the images are known, recall of one pair at each threshold."""
+    protocol = solved.protocol
+    thresholds, kind, strict = protocol.precision_px, protocol.precision_error, protocol.precision_strict
+    errors = solved.errors_px if kind == "one_way" else solved.symmetric_errors_px
+    row: dict[str, object] = {threshold_name("match_precision", t): precision(errors, t, strict) for t in thresholds}
+    if solved.f_ref is not None and solved.f_target is not None:
+        H = solved.prepared.H_ref_to_target
+        possible = n_correspondences(solved.f_ref.keypoints, solved.f_target.keypoints, H, thresholds, kind, strict)
+        for t, n in zip(thresholds, possible, strict=True):
+            row[threshold_name("match_recall", t)] = recall(int(correct(errors, t, strict).sum()), n)
+    return row
+
+
+METRIC = Metric(
+    "matches",
+    (
+        Column(
+            "match_precision_{t}px",
+            "precision@{t}",
+            "share",
+            "higher",
+            "Share of a pair's matches with an error of at most {t} px (below {t} px, or the symmetric "
+            "error, where the protocol says so); 0 without matches.",
+            thresholds="precision_px",
+            table="descriptors",
+            margins=(Margin(0.02, 1.0), Margin(0.02, 3.0)),
+        ),
+        Column(
+            "match_recall_{t}px",
+            "recall@{t}",
+            "share",
+            "higher",
+            "Correct matches divided by reference keypoints that have a correct partner at {t} px; "
+            "undefined where there is none.",
+            thresholds="precision_px",
+            table="descriptors",
+        ),
+    ),
+    measure,
+)

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.matching.solve import Estimates, Solved
+from bench.metrics.record import Column, Metric
+
 Floats = NDArray[np.float64]
 
 
@@ -35,3 +38,28 @@ def matching_accuracy(errors_px: Floats, thresholds_px: Sequence[float]) -> Floa
         return np.zeros(len(thresholds_px))
     at_most = np.searchsorted(np.sort(errors_px), np.asarray(thresholds_px, dtype=np.float64), side="right")
     return np.asarray(at_most / len(errors_px), dtype=np.float64)
+
+
+def measure(solved: Solved, _: Estimates | None) -> dict[str, object]:
+    """The curve of one pair."""
+    return {"mma": matching_accuracy(solved.errors_px, solved.protocol.mma_px).tolist()}
+
+
+METRIC = Metric(
+    "mma",
+    (
+        Column(
+            "mma_{t}px",
+            "MMA@{t}",
+            "share",
+            "higher",
+            "Share of a pair's matches with a reprojection error of at most {t} px, mean over pairs; 0 "
+            "without matches. Read it beside the number of matches: few matches can score high.",
+            rows=("mma",),
+            reduction="curve",
+            thresholds="mma_px",
+            table="descriptors",
+        ),
+    ),
+    measure,
+)

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bench.geometry.transforms import transform_points
+from bench.matching.solve import Estimates, Solved
+from bench.metrics.record import Column, Margin, Metric
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -156,3 +158,65 @@ def localisation_error_px(points: Repeated, threshold_px: float) -> float:
     distances = np.concatenate([points.distance_ref, points.distance_target])
     repeated = distances[distances <= threshold_px]
     return float(repeated.mean()) if len(repeated) else math.nan
+
+
+def measure(solved: Solved, _: Estimates | None) -> dict[str, object]:
+    """Repeatability and localisation error of one pair."""
+    assert solved.f_ref is not None and solved.f_target is not None
+    protocol = solved.protocol
+    points = repeated_points(
+        solved.f_ref.keypoints,
+        solved.f_target.keypoints,
+        solved.prepared.H_ref_to_target,
+        solved.shared,
+        protocol.repeatability_max,
+    )
+    t = protocol.repeatability_px
+    many, one = repeatability(points, t), repeatability_one_to_one(points, t)
+    if math.isnan(many) and protocol.repeatability_empty == "zero":
+        many = one = 0.0
+    return {
+        "repeatability": many,
+        "repeatability_one_to_one": one,
+        "localisation_error_px": localisation_error_px(points, t),
+    }
+
+
+METRIC = Metric(
+    "repeatability",
+    (
+        Column(
+            "repeatability",
+            "rep.",
+            "share",
+            "higher",
+            "Keypoints in the shared region with a keypoint of the other image within the protocol's "
+            "distance of their ground-truth warp, both images together, divided by all keypoints in the "
+            "shared region; many-to-one.",
+            table="detectors",
+            margins=(Margin(0.02),),
+        ),
+        Column(
+            "repeatability_one_to_one",
+            "rep. 1:1",
+            "share",
+            "higher",
+            "As repeatability, but every keypoint is used at most once: twice the largest number of "
+            "disjoint pairs within the distance, divided by all keypoints in the shared region.",
+            table="detectors",
+        ),
+        Column(
+            "localisation_error_px",
+            "loc. error",
+            "px",
+            "lower",
+            "Mean distance of repeated keypoints to the nearest keypoint of the other image, both "
+            "directions; undefined (left out of the mean, see n_pairs) for a pair without a repeated "
+            "keypoint.",
+            table="detectors",
+            margins=(Margin(0.05),),
+        ),
+    ),
+    measure,
+    needs=("keypoints",),
+)

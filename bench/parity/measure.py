@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bench.core.types import Features, PreparedPair, Transform
 from bench.matching.solve import estimate_repeatedly, solve
-from bench.metrics.columns import threshold_name
+from bench.metrics.record import threshold_name
 from bench.parity import drift
 from bench.parity.drift import Floats, Partners
 from bench.schema import ProtocolConfig
@@ -126,7 +126,7 @@ def solve_pair(
         None where the protocol does not match or the features have no descriptors.
     """
     solved = solve(prepared, f_ref, f_target, protocol)
-    if solved.matches is None:
+    if solved.matches is None or solved.f_ref is None or solved.f_target is None:
         return None
     keys = drift.match_keys(solved.f_ref, solved.f_target, solved.matches)
     found = estimate_repeatedly(solved, replace(protocol.estimator, repeats=repeats), seed)
@@ -167,8 +167,8 @@ def pair_row(prepared: PreparedPair, reference: PairResult, other: PairResult, p
     row["n_failed_other"] = sum(H is None for H in other.homographies)
     for t in protocol.homography.thresholds_px:
         a, b = reference.errors_px <= t, other.errors_px <= t
-        row[threshold_name("success_reference", t)] = float(a.mean())
-        row[threshold_name("success_other", t)] = float(b.mean())
+        row[threshold_name("accuracy_reference", t)] = float(a.mean())
+        row[threshold_name("accuracy_other", t)] = float(b.mean())
         row[threshold_name("flip", t)] = drift.flip_rate(reference.errors_px, other.errors_px, t)
         row[threshold_name("noise_flip", t)] = drift.flip_rate(reference.errors_px, reference.errors_px, t)
         row[threshold_name("first_flip", t)] = int(b[0]) - int(a[0])

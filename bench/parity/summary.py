@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.metrics.columns import threshold_name
+from bench.metrics.record import threshold_name
 from bench.parity.compare import Comparison
 from bench.parity.measure import RADII_PX
 

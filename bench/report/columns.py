@@ -1,44 +1,40 @@
-"""Which metrics each table shows and how values are written. What a metric is stands in `bench.metrics.columns`."""
+"""Which metrics each table shows and how values are written. What a metric is stands in `bench.metrics`."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from bench.metrics.columns import Column, column
+from bench.metrics.columns import column, columns
+from bench.metrics.record import Column, threshold_px
 
 DASH = "–"
 
 _T = r"_[\d.]+px"
-MAIN = (
-    f"accuracy{_T}", "auc_5px", "n_keypoints", "n_matches", "inlier_ratio", "failures",
-    "latency_median_ms", "latency_p90_ms", "speedup", "peak_memory_mb",
-)  # fmt: skip
 _TIME = ("latency_median_ms", "latency_p90_ms", "speedup", "peak_memory_mb")
+MAIN = (f"accuracy{_T}", "auc_5px", "n_keypoints", "n_matches", "inlier_ratio", "failures", *_TIME)
 MATCHING = ("mma_1px", "mma_3px", "mma_5px", "mma_10px", "n_keypoints", "n_matches", "failures", *_TIME)
 """The main table of a protocol without homographies."""
+REPEATABILITY = (
+    "repeatability", "repeatability_one_to_one", "localisation_error_px", "n_keypoints", "failures", *_TIME,
+)  # fmt: skip
+"""The main table of a protocol without descriptors."""
 HEADLINE = (f"accuracy{_T}",)
 DIFFERENCES = (f"accuracy{_T}", "auc_5px", "repeatability", "localisation_error_px", "nn_map", "matching_score")
-DETECTORS = ("repeatability", "repeatability_one_to_one", "localisation_error_px", "n_keypoints")
-REPEATABILITY = (*DETECTORS, "failures", *_TIME)
-"""The main table of a protocol without descriptors."""
-DESCRIPTORS = ("nn_map", "matching_score", "mma_3px", f"match_precision{_T}", f"match_recall{_T}")
-HOMOGRAPHY = (f"auc{_T}", "corner_error_median_px", f"dlt_accuracy{_T}", f"dlt_auc{_T}")
-NOISE = (f"order_noise{_T}", f"flip_share{_T}", "failed_repeat_share")
-FAILURES = ("failures", r"failures_\w+")
-COSTS = (
-    "preprocess_ms", "infer_ms", "decode_ms", "match_ms", "estimate_ms", "latency_p99_ms", "load_ms", "compile_ms",
-    "compile_cold_ms", "compile_cached_ms",
-    "first_inference_ms", "throughput_per_s", "peak_memory_mb",
-)  # fmt: skip
 """Metric names or regular expressions, in the order of the columns."""
 
 
-def threshold_px(metric: str) -> float:
-    """Return the number before ``px`` in a metric's name; 0 where there is none."""
-    match = re.search(r"_([\d.]+)px$", metric)
-    return float(match[1]) if match else 0.0
+def of_table(table: str) -> tuple[str, ...]:
+    """Patterns of the columns whose record names `table`, in the order of the registry."""
+    found = [name for name, column in columns().items() if column.table == table]
+    return tuple(re.escape(name).replace(r"_\{t\}px", _T) for name in found)
+
+
+def main_of(patterns: Sequence[str]) -> tuple[str, ...]:
+    """`patterns`, then the columns of other metrics that want to stand in the main table."""
+    shown = {name for names in (MAIN, MATCHING, REPEATABILITY) for name in names}
+    return (*patterns, *(name for name in of_table("main") if name not in shown))
 
 
 def choose(metrics: Iterable[str], wanted: Iterable[str]) -> list[Column]:
@@ -69,7 +65,7 @@ def format_value(unit: str, value: float | None) -> str:
     Parameters
     ----------
     unit : str
-        Of `bench.metrics.columns.Column`.
+        Of `bench.metrics.record.Column`.
     """
     if value is None or math.isnan(value):
         return DASH

@@ -76,14 +76,14 @@ def _plots(
             "Failed pairs are missing from the top of each curve.",
             lambda: accuracy.cumulative_errors(pairs, labels, order),
         )  # fmt: skip
-        if pairs["pair"].astype(str).str.contains(r"-\d+$").any() and f"success_{threshold:g}px" in pairs:
+        if pairs["pair"].astype(str).str.contains(r"-\d+$").any() and f"accuracy_{threshold:g}px" in pairs:
             yield (
                 "difficulty", "Accuracy by target image",
                 f"Lines of accuracy at {threshold:g} pixels for each target image of a sequence, per split: {names}.",
                 lambda: accuracy.accuracy_by_difficulty(pairs, labels, threshold, order),
             )  # fmt: skip
         posed = pairs["pair"].astype(str).str.extract(accuracy.POSE)[0].notna().any()
-        if posed and f"success_{threshold:g}px" in pairs:
+        if posed and f"accuracy_{threshold:g}px" in pairs:
             yield (
                 "rotation_scale", "Accuracy by rotation and scale",
                 f"Lines of accuracy at {threshold:g} pixels over rotation and over scale of the target: {names}.",

@@ -7,7 +7,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from bench.core.frames import records
-from bench.metrics.columns import Column
+from bench.metrics.record import Column
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.core.frames import records
-from bench.metrics.columns import Column, column
+from bench.metrics.columns import column
+from bench.metrics.record import Column
 from bench.report import columns as cols
 from bench.report.columns import (
     DASH,
@@ -173,11 +174,11 @@ def main_table(summary: Any, manifest: Manifest) -> Table:
     """
     present = set(summary.table["metric"].astype(str))
     if any(name.startswith("accuracy_") for name in present):
-        table = metric_table("main", "Homography estimation and time", cols.MAIN, summary, manifest)
+        table = metric_table("main", "Homography estimation and time", cols.main_of(cols.MAIN), summary, manifest)
     elif any(name.startswith("mma_") for name in present):
-        table = metric_table("main", "Mean matching accuracy and time", cols.MATCHING, summary, manifest)
+        table = metric_table("main", "Mean matching accuracy and time", cols.main_of(cols.MATCHING), summary, manifest)
     else:
-        table = metric_table("main", DETECTOR_TITLE, cols.REPEATABILITY, summary, manifest)
+        table = metric_table("main", DETECTOR_TITLE, cols.main_of(cols.REPEATABILITY), summary, manifest)
     if table is None:
         raise ValueError("the summary holds no metric that the main table shows; check protocol.metrics")
     return table
@@ -283,7 +284,7 @@ def published_table(published: pd.DataFrame | None, manifest: Manifest) -> Table
 
 def failures_table(summary: Any, manifest: Manifest) -> Table | None:
     """Return failed pairs per method and kind, kinds that occurred only; None where every pair ended well."""
-    table = metric_table("failures", "Failures by kind", cols.FAILURES, summary, manifest, ["all"])
+    table = metric_table("failures", "Failures by kind", cols.of_table("failures"), summary, manifest, ["all"])
     if table is None:
         return None
     rows = table.sections[0].rows
@@ -292,8 +293,8 @@ def failures_table(summary: Any, manifest: Manifest) -> Table | None:
 
 
 def scene_table(pairs: pd.DataFrame, manifest: Manifest) -> Table | None:
-    """Return one row per sequence: the mean of each method's rows (success at 3 px, or else repeatability)."""
-    wanted = next((c for c in ("success_3px", "repeatability") if c in pairs and pairs[c].notna().any()), None)
+    """Return one row per sequence: the mean of each method's rows (accuracy at 3 px, or else repeatability)."""
+    wanted = next((c for c in ("accuracy_3px", "repeatability") if c in pairs and pairs[c].notna().any()), None)
     if wanted is None:
         return None
     means = pairs.groupby(["sequence", "method"], sort=True, observed=True)[wanted].mean().to_dict()
@@ -313,7 +314,7 @@ def scene_table(pairs: pd.DataFrame, manifest: Manifest) -> Table | None:
         )
         for scene, n in counts.items()
     )  # fmt: skip
-    title = "Accuracy at 3 px by scene" if wanted == "success_3px" else "Repeatability by scene"
+    title = "Accuracy at 3 px by scene" if wanted == "accuracy_3px" else "Repeatability by scene"
     return Table("scenes", title, caption(manifest), "Mean over the scene's pairs.", heads, (Section("", rows),))
 
 

@@ -97,11 +97,13 @@ def _tables(summary: Any, manifest: Manifest, pairs: pd.DataFrame) -> _Tables:
     others = (
         tables.differences_table(summary, manifest, cols.HEADLINE) or every,
         tables.published_table(summary.published, manifest),
-        metrics("homography", "Homography, more measures", cols.HOMOGRAPHY),
-        metrics("noise", "Noise of the robust estimator", cols.NOISE),
-        metrics("detectors", "Keypoints", cols.DETECTORS) if main.title != tables.DETECTOR_TITLE else None,
-        metrics("descriptors", "Descriptors and matches", cols.DESCRIPTORS),
-        metrics("costs", "Costs", cols.COSTS, ["all"]),
+        metrics("homography", "Homography, more measures", cols.of_table("homography")),
+        metrics("noise", "Noise of the robust estimator", cols.of_table("noise")),
+        metrics("detectors", "Keypoints", (*cols.of_table("detectors"), "n_keypoints"))
+        if main.title != tables.DETECTOR_TITLE
+        else None,
+        metrics("descriptors", "Descriptors and matches", cols.of_table("descriptors")),
+        metrics("costs", "Costs", (*cols.of_table("costs"), "peak_memory_mb"), ["all"]),
         tables.precision_table(manifest),
     )
     details = (

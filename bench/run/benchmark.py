@@ -19,6 +19,7 @@ from bench.core.errors import ConfigError, StoreError
 from bench.core.files import plain, read_json, read_parquet, write_atomic, write_json, write_parquet
 from bench.core.types import Context, DataSet, MethodInfo
 from bench.features.base import Checks, runnable
+from bench.metrics.columns import current
 from bench.run.store import RunStore
 from bench.schema import ImportedConfig, MethodConfig, RunConfig, TimeoutsConfig
 from bench.schema.identity import protocol_hash
@@ -235,7 +236,7 @@ def render(directory: Path, drawings: Sequence[MatchDrawing] | None = None) -> R
     manifest = read_json(directory / "manifest.json")
     if manifest.get("status") != "complete":
         raise StoreError(f"{directory} holds a run that is not finished; continue it with run_dir={directory}")
-    pairs, times = read_parquet(directory / "pairs.parquet"), read_parquet(directory / "times.parquet")
+    pairs, times = current(read_parquet(directory / "pairs.parquet")), read_parquet(directory / "times.parquet")
     summary = summarise(pairs, times, manifest)
     report = write_report(directory, manifest, pairs, times, summary, drawings)
     return Run(directory, pairs, times, summary, manifest, report)

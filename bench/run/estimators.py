@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.matching.solve import Solved, estimate_repeatedly
-from bench.metrics.columns import threshold_name
 from bench.metrics.homography import as_errors, auc_terms
+from bench.metrics.record import threshold_name
 from bench.schema import EstimatorConfig, EstimatorSweepConfig, ProtocolConfig
 from bench.stats import cluster_codes, order_noise, quantile, share_interval
 

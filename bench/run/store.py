@@ -26,6 +26,7 @@ import pandas as pd
 from bench.core.errors import FeatureError, StoreError
 from bench.core.files import read_json, read_parquet, write_atomic, write_json
 from bench.core.types import Features, Size, StageTimes
+from bench.metrics.columns import current
 
 SCHEMA_VERSION = 1
 _TIME_FIELDS = ("preprocess_ms", "infer_ms", "decode_ms")
@@ -113,7 +114,7 @@ class RunStore:
 
     def read_parts(self, kind: str) -> pd.DataFrame:
         """Concatenate all finished parts of a kind in name order; empty if there are none."""
-        frames = [read_parquet(path) for path in sorted((self.directory / "parts" / kind).glob("*.parquet"))]
+        frames = [current(read_parquet(path)) for path in sorted((self.directory / "parts" / kind).glob("*.parquet"))]
         frames = [frame for frame in frames if len(frame)]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 

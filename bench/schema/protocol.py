@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
+from bench.core.doors import Door
 from bench.core.errors import ConfigError
 from bench.schema.checks import at_least, one_of, within
 
@@ -170,7 +171,15 @@ class HomographyMetricConfig:
         one_of(f"{p}.frame", self.frame, ("evaluated", "source"))
 
 
-METRICS = ("homography", "dlt", "repeatability", "descriptors", "mma", "matches")
+METRICS = Door(
+    "metric",
+    "bench.metrics",
+    "METRIC",
+    {
+        name: f"bench.metrics.{name}:METRIC"
+        for name in ("homography", "dlt", "repeatability", "descriptors", "mma", "matches")
+    },
+)
 
 
 @dataclass
@@ -215,7 +224,7 @@ class ProtocolConfig:
     def __post_init__(self) -> None:
         one_of("protocol.subset", self.subset, ("all", "no_large", "i", "v"))
         for metric in self.metrics:
-            one_of("protocol.metrics", metric, METRICS)
+            METRICS.check("protocol.metrics", metric)
         if self.keypoints.gt_filter and not self.gt_leak:
             raise ConfigError(
                 "protocol.keypoints.gt_filter=true lets the ground truth choose keypoints; "

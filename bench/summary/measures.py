@@ -1,31 +1,30 @@
-"""From rows of ``pairs.parquet`` to the numbers of the table: one :class:`Measure` per metric, one statistic for both
-the value and its bootstrap draws. The summary and the regression gate use the same measures."""
+"""From rows of ``pairs.parquet`` to the numbers of the table: one :class:`Measure` per column of the metrics' records.
+
+Summary and regression gate use the same measures, so they give one quantity one value.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.types import Outcome
-from bench.metrics.columns import threshold_name
-from bench.metrics.homography import as_errors, auc_terms
+from bench.metrics.columns import COUNTS, metrics_of
+from bench.metrics.homography import as_errors, auc_terms, auc_trapezoid
+from bench.metrics.record import Column, filled
 from bench.schema import ProtocolConfig
-from bench.stats import mean_draws, quantile_draws, trapezoid_auc_draws
+from bench.stats import quantile
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-_MEANS = (
-    "n_matches", "n_inliers", "inlier_ratio", "repeatability", "repeatability_one_to_one", "localisation_error_px",
-    "nn_map", "matching_score",
-)  # fmt: skip
+CLIP_PX = (0.1, 50.0)
+"""Errors of a geometric mean are clipped to this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +35,22 @@ class Measure:
     ----------
     metric : str
         Name in the summary table.
+    column : Column
+        Its record.
     kind : str
         ``mean``: mean over pairs of the mean over repeats. ``median``: median over pairs and repeats. ``trapezoid``:
-        trapezoid AUC of each repeat, mean over repeats.
+        trapezoid AUC of each repeat, mean over repeats. ``geometric``: e to the mean over pairs of the mean over
+        repeats.
     values : (N, R) float64
         R is 1 where nothing is repeated. NaN: undefined for the pair; such pairs are left out.
     threshold_px : float
-        Of a trapezoid AUC.
     """
 
     metric: str
+    column: Column
     kind: str
     values: Floats
     threshold_px: float = 0.0
-    _draws: list[Floats] = field(default_factory=list, repr=False, compare=False)
-
-    def draws(self, codes: Ints, weights: Floats) -> Floats:
-        """:func:`statistic` of this measure, computed once: a measure belongs to one set of clusters and weights."""
-        if not self._draws:
-            self._draws.append(statistic(self, codes, weights))
-        return self._draws[0]
 
     @property
     def defined(self) -> NDArray[np.bool_]:
@@ -66,48 +61,29 @@ class Measure:
         """The same measure with the pairs outside `keep` undefined."""
         if keep[self.defined].all():
             return self
-        return Measure(self.metric, self.kind, np.where(keep[:, None], self.values, np.nan), self.threshold_px)
+        return replace(self, values=np.where(keep[:, None], self.values, np.nan))
 
     @property
     def terms(self) -> Floats:
         """(N, R) values whose mean the metric is (for the trapezoid AUC: of the exact AUC, at most 1/(2N) less)."""
         return auc_terms(self.values, self.threshold_px) if self.kind == "trapezoid" else self.values
 
-
-def statistic(measure: Measure, codes: Ints, weights: Floats) -> Floats:
-    """Value of a measure in each bootstrap draw.
-
-    Parameters
-    ----------
-    measure : Measure
-    codes : (N,) int64
-        Cluster of each pair.
-    weights : (draws, n_clusters) float64
-        A row of ones gives the value itself.
-
-    Returns
-    -------
-    (draws,) float64
-    """
-    if measure.kind == "mean":
-        return mean_draws(measure.values.mean(axis=1), codes, weights)
-    if measure.kind == "median":
-        repeats = measure.values.shape[1]
-        return quantile_draws(measure.values.reshape(-1), np.repeat(codes, repeats), weights, 0.5)
-    keep = measure.defined
-    columns = measure.values[keep].T
-    draws = [trapezoid_auc_draws(errors, codes[keep], weights, measure.threshold_px) for errors in columns]
-    return np.asarray(np.mean(draws, axis=0), dtype=np.float64)
-
-
-def value_of(measure: Measure) -> float:
-    """Value of a measure over all its pairs."""
-    n = len(measure.values)
-    return float(statistic(measure, np.zeros(n, np.int64), np.ones((1, 1)))[0])
+    @property
+    def value(self) -> float:
+        """The number of the table, over all pairs with a value; NaN without any."""
+        values = self.values[self.defined]
+        if not len(values):
+            return math.nan
+        if self.kind == "median":
+            return quantile(values.reshape(-1), 0.5)
+        if self.kind == "trapezoid":
+            return float(np.mean([auc_trapezoid(errors, self.threshold_px) for errors in values.T]))
+        mean = float(values.mean(axis=1).mean())
+        return math.exp(mean) if self.kind == "geometric" else mean
 
 
 def measures(rows: pd.DataFrame, protocol: ProtocolConfig) -> dict[str, Measure]:
-    """Every metric of one method that bootstrap intervals and paired differences apply to.
+    """Every metric of one method that intervals and paired differences apply to.
 
     Parameters
     ----------
@@ -118,61 +94,60 @@ def measures(rows: pd.DataFrame, protocol: ProtocolConfig) -> dict[str, Measure]
     Returns
     -------
     dict
-        Metric name to measure, in the order of the tables.
+        Metric name to measure, in the order of the protocol's metrics.
     """
-    return {measure.metric: measure for measure in _measures(rows, protocol) if measure.defined.any()}
+    columns = [*COUNTS, *(column for metric in metrics_of(protocol) for column in metric.columns)]
+    found = {}
+    for column in columns:
+        if column.reduction != "other":
+            for place, (name, t) in enumerate(column.names(protocol)):
+                kind, values = _values(rows, column, protocol, place, t)
+                if values is not None and not np.isnan(values).all():
+                    found[name] = Measure(name, column, kind, values, t)
+    return found
 
 
-def _measures(rows: pd.DataFrame, protocol: ProtocolConfig) -> Iterator[Measure]:
-    thresholds = protocol.homography.thresholds_px
-    rule = "trapezoid" if protocol.homography.auc == "trapezoid" else "mean"
-    errors = _stacked(rows, "corner_errors_px")
-    if errors is not None:
-        yield from _error_measures("", as_errors(errors), thresholds, rule)
-    dlt = _numbers(rows, "dlt_corner_error_px")
-    if dlt is not None:
-        yield from _error_measures("dlt_", as_errors(dlt), thresholds, rule)
-    # glue-factory aggregates everything that is not an AUC by the median over pairs.
-    kind = "median" if protocol.homography.aggregate == "median" else "mean"
-    yield Measure("n_keypoints", kind, _mean_of(rows, "n_keypoints_ref", "n_keypoints_target"))
-    names = list(_MEANS)
-    for prefix in ("match_precision", "match_recall"):
-        names += [threshold_name(prefix, t) for t in protocol.precision_px]
-    for name in names:
-        values = _numbers(rows, name)
-        if values is not None:
-            yield Measure(name, kind, values)
-    curve = _stacked(rows, "mma")
-    if curve is not None:
-        for t, column in zip(protocol.mma_px, curve.T, strict=True):
-            yield Measure(threshold_name("mma", t), "mean", column[:, None])
+def _values(
+    rows: pd.DataFrame, column: Column, protocol: ProtocolConfig, place: int, threshold_px: float
+) -> tuple[str, Floats | None]:
+    """Kind of a measure and its values, (N, R); None where a column it is made from is absent."""
+    parts = [stacked(rows, filled(source, threshold_px)) for source in column.sources]
+    given = [part for part in parts if part is not None]
+    if len(given) < len(parts):
+        return "mean", None
+    values = given[0] if len(given) == 1 else np.asarray(np.mean(given, axis=0))
+    if column.reduction == "mean":
+        # glue-factory aggregates everything that is not an accuracy, an AUC or a curve by the median over pairs.
+        return protocol.homography.aggregate, values
+    if column.reduction == "curve":
+        return "mean", values[:, place : place + 1]
+    missing = np.isnan(values).all(axis=1, keepdims=True)
+    errors = as_errors(values)
+    kind: str = column.reduction
+    if column.reduction == "at_most":
+        kind, errors = "mean", (errors <= threshold_px).astype(np.float64)
+    elif column.reduction == "geometric":
+        errors = np.log(np.clip(errors, *CLIP_PX))
+    elif column.reduction == "auc":
+        kind = "trapezoid"
+        if protocol.homography.auc == "exact":
+            kind, errors = "mean", auc_terms(errors, threshold_px)
+    return kind, np.where(missing, np.nan, errors)
 
 
-def _error_measures(prefix: str, errors: Floats, thresholds: list[float], rule: str) -> Iterator[Measure]:
-    for t in thresholds:
-        yield Measure(threshold_name(f"{prefix}accuracy", t), "mean", (errors <= t).astype(np.float64))
-    for t in thresholds:
-        values = errors if rule == "trapezoid" else auc_terms(errors, t)
-        yield Measure(threshold_name(f"{prefix}auc", t), rule, values, t)
-    yield Measure(f"{prefix}corner_error_median_px", "median", errors)
-
-
-def _numbers(rows: pd.DataFrame, name: str) -> Floats | None:
-    """Column as (N, 1) float64, missing values as NaN; None if absent or empty."""
+def stacked(rows: pd.DataFrame, name: str) -> Floats | None:
+    """Column of numbers, or of lists of one length, as (N, R) float64, missing rows as NaN; None if absent or empty."""
     if name not in rows or rows[name].isna().all():
         return None
-    return np.asarray(rows[name].to_numpy(dtype=np.float64, na_value=np.nan))[:, None]
-
-
-def _mean_of(rows: pd.DataFrame, *names: str) -> Floats:
-    return np.asarray(np.mean([rows[name].to_numpy(np.float64) for name in names], axis=0)[:, None])
-
-
-def _stacked(rows: pd.DataFrame, name: str) -> Floats | None:
-    """Column of equally long lists as (N, R) float64; None if absent or empty."""
-    if name not in rows or not len(rows) or rows[name].isna().all():
-        return None
-    return np.stack([np.asarray(item, dtype=np.float64) for item in rows[name]])
+    if rows[name].dtype != object:
+        return np.asarray(rows[name].to_numpy(dtype=np.float64, na_value=np.nan))[:, None]
+    items: list[Any] = rows[name].to_list()
+    width = max(np.size(item) for item in items if item is not None)
+    values = np.full((len(items), width), np.nan)
+    for row, item in enumerate(items):
+        if item is not None:
+            values[row] = item
+    return values
 
 
 def failure_counts(rows: pd.DataFrame) -> dict[str, int]:

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.metrics.columns import COLUMNS, column, threshold_name
+from bench.metrics.columns import column, columns
+from bench.metrics.record import threshold_name, threshold_px
 from bench.schema import ProtocolConfig
 from bench.stats import (
     DIFFERENCE_OF,
@@ -31,7 +32,7 @@ from bench.stats import (
     quantile_interval,
     quantile_ratio,
 )
-from bench.summary.measures import Measure, failure_counts, measures, value_of
+from bench.summary.measures import Measure, failure_counts, measures
 
 TABLE = ("method", "split", "metric", "value", "low", "high", "unit", "n_pairs", "n_sequences")
 DIFFERENCES = (
@@ -193,7 +194,7 @@ def _pair_metrics(
 
     for measure in found.values():
         add(measure.metric, _interval(measure, codes, settings), measure.defined)
-        if measure.metric.startswith("accuracy_") and measure.values.shape[1] > 1:
+        if _is_accuracy(measure) and measure.values.shape[1] > 1:
             noise = order_noise(measure.values)
             add(measure.metric.replace("accuracy", "order_noise", 1), _plain(noise.half_width))
             add(measure.metric.replace("accuracy", "flip_share", 1), _plain(noise.flip_share))
@@ -205,16 +206,21 @@ def _pair_metrics(
     return result
 
 
+def _is_accuracy(measure: Measure) -> bool:
+    """Whether a metric is made of the estimator's verdicts."""
+    return measure.column.name == "accuracy_{t}px"
+
+
 def _kind(measure: Measure) -> str:
-    """Which kind of interval a measure has: see :mod:`bench.stats.intervals`."""
-    if measure.kind == "median":
-        return "median"
-    return "share" if column(measure.metric).unit == "share" else "mean"
+    """Which kind of interval a measure has: see :mod:`bench.stats.kinds`."""
+    return "median" if measure.kind == "median" else measure.column.interval_kind
 
 
 def _interval(measure: Measure, codes: NDArray[np.int64], settings: _Settings) -> Interval:
     found = INTERVAL_OF[_kind(measure)](measure.terms, codes, settings.draws, settings.seed)
-    value = value_of(measure)
+    value = measure.value
+    if measure.kind == "geometric":
+        return Interval(value, float(np.exp(found.low)), float(np.exp(found.high)))
     if measure.kind != "trapezoid":
         return Interval(value, found.low, found.high)
     shift = value - found.value  # the trapezoid rule's excess over the exact area, at most 1/(2N)
@@ -223,7 +229,8 @@ def _interval(measure: Measure, codes: NDArray[np.int64], settings: _Settings) -
 
 def _difference(ours: Measure, theirs: Measure, codes: NDArray[np.int64], settings: _Settings) -> Difference:
     found = DIFFERENCE_OF[_kind(ours)](ours.terms, theirs.terms, codes, settings.draws, settings.seed)
-    size = float(_minus(np.array([value_of(ours)]), np.array([value_of(theirs)]))[0])
+    # Two infinite medians do not differ.
+    size = 0.0 if ours.value == theirs.value else ours.value - theirs.value
     shift = size - found.value if ours.kind == "trapezoid" else 0.0
     return replace(found, value=size, low=found.low + shift, high=found.high + shift)
 
@@ -247,7 +254,7 @@ def _differences(
     result: Rows = []
     for metric, measure in found[method].items():
         other = found[reference].get(metric)
-        if other is None or metric in skipped:
+        if other is None or metric in skipped or measure.kind == "geometric":
             continue
         keep = measure.defined & other.defined
         if not keep.any():
@@ -255,21 +262,15 @@ def _differences(
         found_here = _difference(measure.masked(keep), other.masked(keep), codes, settings)
         size, low, high = found_here.value, found_here.low, found_here.high
         p = floor = math.nan
-        if metric.startswith("accuracy_"):
+        if _is_accuracy(measure):
             p = mcnemar_exact(measure.values[:, 0] > 0, other.values[:, 0] > 0)
-        if metric.startswith(("accuracy_", "auc_")) and measure.values.shape[1] > 1 and other.values.shape[1] > 1:
+        if measure.column.unit == "share" and measure.values.shape[1] > 1 and other.values.shape[1] > 1:
             floor = difference_noise(order_noise(measure.terms), order_noise(other.terms))
         same = measure.values.shape == other.values.shape and bool((measure.values == other.values)[keep].all())
         verdict = IDENTICAL if same else judge(Interval(size, low, high), floor, column(metric).higher_is_better)
         cells = (method, reference, split, metric, size, low, high, p, floor, verdict)
         result.append(dict(zip(DIFFERENCES, cells, strict=True)))
     return result
-
-
-def _minus(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """a - b, where two infinite medians do not differ."""
-    with np.errstate(invalid="ignore"):
-        return np.where(a == b, 0.0, a - b)
 
 
 def judge(difference: Interval, noise_floor: float, higher_is_better: bool | None) -> str:
@@ -369,15 +370,16 @@ def _throughput(manifest: Mapping[str, Any]) -> Rows:
 def wide(summary: Summary) -> pd.DataFrame:
     """One row per method and split, one column per metric, with its interval in ``_low`` and ``_high``.
 
-    Columns come in the order of :data:`bench.metrics.columns.COLUMNS`, thresholds rising; values are rounded to nine
+    Columns come in the order of :func:`bench.metrics.columns.columns`, thresholds rising; values are rounded to nine
     significant digits. Equal runs give equal frames apart from times.
     """
     frame = summary.table
-    order = {name: number for number, name in enumerate(COLUMNS)}
+    order = {name: number for number, name in enumerate(columns())}
 
     def rank(metric: str) -> tuple[int, float]:
-        template = next((n for n in COLUMNS if "{t}" in n and _threshold(n, metric) is not None), metric)
-        return order.get(template, len(order)), _threshold(template, metric) or 0.0
+        t = threshold_px(metric)
+        template = metric if metric in order else metric.replace(f"_{t:g}px", "_{t}px")
+        return order.get(template, len(order)), t
 
     metrics = sorted(frame["metric"].unique(), key=rank)
     index = ["method", "split"]
@@ -391,14 +393,3 @@ def wide(summary: Summary) -> pd.DataFrame:
                 values = rows[source].map(lambda x: float(f"{x:.9g}"))
                 result = result.join(values.rename(metric + suffix), on=index)
     return result
-
-
-def _threshold(template: str, metric: str) -> float | None:
-    """Threshold of `metric` if it is an instance of `template`."""
-    prefix, _, suffix = template.partition("{t}")
-    text = metric[len(prefix) : len(metric) - len(suffix)]
-    try:
-        t = float(text)
-    except ValueError:
-        return None
-    return t if suffix and threshold_name(prefix.rstrip("_"), t) == metric else None

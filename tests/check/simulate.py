@@ -18,6 +18,7 @@ import pandas as pd
 
 from bench.check.evidence import Evidence, compact_rows
 from bench.config import compose
+from bench.metrics.columns import column
 
 THRESHOLDS_PX = (1.0, 3.0, 5.0)
 LEVELS = {
@@ -27,7 +28,7 @@ LEVELS = {
     "match_precision_1px": 0.40,
     "match_precision_3px": 0.65,
 }
-COUNTS = {"n_matches": 450.0, "n_keypoints_ref": 900.0}
+COUNTS = {"n_matches": 450.0, "n_keypoints": 900.0}
 
 
 @functools.cache
@@ -115,7 +116,7 @@ def rows(world: World, change: Change = UNCHANGED, seed: int = 1) -> pd.DataFram
             "corner_errors_px": list(errors), "corner_error_px": errors[:, 0],
         }  # fmt: skip
         for t in THRESHOLDS_PX:
-            columns[f"success_{t:g}px"] = (errors <= t).mean(axis=1)
+            columns[f"accuracy_{t:g}px"] = (errors <= t).mean(axis=1)
         for name, level in LEVELS.items():
             base = level * np.exp(both(0.2, 0.1, truth))
             noise = both(0.01 * change.sequence_noise, 0.01 * change.pair_noise, rng)
@@ -123,7 +124,8 @@ def rows(world: World, change: Change = UNCHANGED, seed: int = 1) -> pd.DataFram
         for name, level in COUNTS.items():
             base = level * np.exp(both(0.3, 0.2, truth))
             noise = both(0.01 * change.sequence_noise, 0.01 * change.pair_noise, rng)
-            columns[name] = np.round(base * np.exp(change.metrics.get(name, 0.0) + noise))
+            values = np.round(base * np.exp(change.metrics.get(name, 0.0) + noise))
+            columns |= dict.fromkeys(column(name).sources, values)
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)
 

@@ -37,8 +37,8 @@ def test_a_run_passes_against_its_own_baseline(run: Path, tmp_path: Path) -> Non
     accuracy = [one for one in report.comparisons if one.metric != "descriptor_change"]
     assert {round(one.change, 6) for one in accuracy} == {0.0}
     names = {one.metric for one in report.comparisons}
-    assert {"success_3px", "auc_5px", "geometric_corner_error_px", "keypoints_found", "descriptor_change",
-            "latency_median", "latency_p90"} <= names  # fmt: skip
+    assert {"accuracy_3px", "auc_5px", "geometric_corner_error_px", "keypoints_found", "descriptor_change",
+            "latency_median_ms", "latency_p90_ms"} <= names  # fmt: skip
 
 
 def test_the_json_shows_a_reviewer_what_changed(run: Path, tmp_path: Path) -> None:
@@ -47,8 +47,8 @@ def test_the_json_shows_a_reviewer_what_changed(run: Path, tmp_path: Path) -> No
     assert content["schema_version"] == 1
     assert content["header"]["protocol"]["hash"] == "0"
     rows = pd.read_parquet(run / "pairs.parquet")
-    expected = rows.loc[rows["method"] == "sift", "success_3px"].mean()
-    assert content["summary"]["sift"]["success_3px"] == pytest.approx(expected, rel=1e-4)
+    expected = rows.loc[rows["method"] == "sift", "accuracy_3px"].mean()
+    assert content["summary"]["sift"]["accuracy_3px"] == pytest.approx(expected, rel=1e-4)
     assert content["summary"]["sift"]["latency_median_ms"] > 0
     assert str(tmp_path) not in (path / "baseline.json").read_text()
 

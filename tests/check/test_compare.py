@@ -191,4 +191,4 @@ def test_any_column_can_be_gated_from_a_file(baseline: Evidence, tmp_path: Path)
     )
     report = check(baseline, baseline, f"hydra.searchpath=[file://{tmp_path}]", "+gate=mine")
     assert {one.unit for one in report.comparisons if one.metric == "corner_error_px"} == {"px"}
-    assert any(one.metric == "success_3px" for one in report.comparisons)
+    assert any(one.metric == "accuracy_3px" for one in report.comparisons)

@@ -104,10 +104,10 @@ def test_noise_of_two_percent_on_the_weights_fails(folder: Path, baseline: Evide
 def test_a_third_more_inference_time_fails(baseline: Evidence) -> None:
     config = check_config(f"+compare.slow={BASE}", "latency.noisy=use", "outputs.enabled=false")
     slow = {one.metric: one for one in check_evidence(baseline, baseline, config).comparisons}
-    assert slow["latency_median"].change == pytest.approx(0.3, abs=0.15)
-    assert slow["latency_median"].verdict is not Decision.PASS
+    assert slow["latency_median_ms"].change == pytest.approx(0.3, abs=0.15)
+    assert slow["latency_median_ms"].verdict is not Decision.PASS
     if not baseline.header["noise"]["noisy"]:  # a busy machine may leave it undecided
-        assert slow["latency_median"].verdict is Decision.FAIL
+        assert slow["latency_median_ms"].verdict is Decision.FAIL
     assert slow["repeatability"].change == 0.0
 
 

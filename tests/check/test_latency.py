@@ -22,7 +22,7 @@ SAME = {"superpoint": "superpoint"}
 
 def test_equal_times_have_ratio_one() -> None:
     found, remark = compare_times(times(WORLD), times(WORLD), SAME, CONFIG)
-    assert [(one.metric, one.change) for one in found] == [("latency_median", 0.0), ("latency_p90", 0.0)]
+    assert [(one.metric, one.change) for one in found] == [("latency_median_ms", 0.0), ("latency_p90_ms", 0.0)]
     assert "1.00 times" in remark
 
 
@@ -67,7 +67,7 @@ def test_verdicts(change: Change, code: ExitCode) -> None:
     report = check_evidence(candidate, baseline, CONFIG)
     assert report.code is code
     if change.latency < 1:
-        assert [one.metric for one in report.comparisons if one.improved] == ["latency_median", "latency_p90"]
+        assert [one.metric for one in report.comparisons if one.improved] == ["latency_median_ms", "latency_p90_ms"]
 
 
 def test_a_noisy_run_decides_nothing_about_latency() -> None:

@@ -44,10 +44,10 @@ def test_repeats_help_exactly_where_the_order_of_matches_matters() -> None:
     report = check_evidence(
         evidence(World(repeats=2), seed=2), evidence(World(repeats=2)), check_config("draws=500", "plan=true")
     )
-    success = sequences(report, "success_3px")
+    success = sequences(report, "accuracy_3px")
     assert success[1] > success[10] >= success[50]
     shares = {need.metric: need.order_share for need in report.requirements}
-    assert shares["success_3px"] > 0.7  # nothing else differs between these runs
+    assert shares["accuracy_3px"] > 0.7  # nothing else differs between these runs
     assert shares["repeatability"] == 0
     assert sequences(report, "repeatability") == {1: 2}  # no noise at all: the fewest sequences with an interval
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from bench.core.types import Features, PreparedPair
 from bench.geometry.ground_truth import reprojection_error_px
 from bench.geometry.transforms import translation
+from bench.metrics.homography import inlier_ratio
 from bench.metrics.matches import (
     correct,
-    inlier_ratio,
     n_correspondences,
     precision,
     recall,

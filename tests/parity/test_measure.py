@@ -97,7 +97,7 @@ def test_a_shift_of_all_keypoints_is_seen_in_the_corners() -> None:
     assert row["corner_shift_px"] == pytest.approx(5.0, abs=1e-3)
     assert row["noise_floor_px"] == pytest.approx(0.0, abs=1e-3)
     assert (row["flip_3px"], row["noise_flip_3px"], row["first_flip_3px"]) == (1.0, 0.0, -1)
-    assert row["success_other_3px"] == 0.0 and row["success_reference_3px"] == 1.0
+    assert row["accuracy_other_3px"] == 0.0 and row["accuracy_reference_3px"] == 1.0
 
 
 def test_a_protocol_without_estimator_compares_matches_only() -> None:

@@ -55,7 +55,7 @@ def simulated_pairs(scenes: int = 16, methods: tuple[str, ...] = tuple(METHODS),
                     "mma": precision,
                 }
                 row["inlier_ratio"] = row["n_inliers"] / matches
-                row |= {f"success_{t:g}px": float(row["corner_error_px"] <= t) for t in THRESHOLDS_PX}
+                row |= {f"accuracy_{t:g}px": float(row["corner_error_px"] <= t) for t in THRESHOLDS_PX}
                 rows.append(row)
     return pd.DataFrame(rows)
 

@@ -79,7 +79,7 @@ def test_a_method_that_always_fails_lies_on_the_axis() -> None:
 
 def test_difficulty_averages_each_target_image() -> None:
     pairs = pd.DataFrame(
-        {"method": "sift", "split": "i", "pair": ["a/1-2", "b/1-2", "a/1-10"], "success_3px": [1.0, 0.0, 0.25]}
+        {"method": "sift", "split": "i", "pair": ["a/1-2", "b/1-2", "a/1-10"], "accuracy_3px": [1.0, 0.0, 0.25]}
     )
     (line,) = accuracy.accuracy_by_difficulty(pairs, {}).axes[0].get_lines()
     assert list(line.get_xdata()) == [2, 10]
@@ -93,7 +93,7 @@ def test_poses_are_split_into_rotation_and_scale() -> None:
             "method": "sift",
             "split": "v",
             "pair": [f"v_a/1-{pose}" for pose in poses] + ["v_a/1-2"],
-            "success_3px": [1.0, 1.0, 0.5, 0.25, 0.75, 0.0, 0.0],
+            "accuracy_3px": [1.0, 1.0, 0.5, 0.25, 0.75, 0.0, 0.0],
         }
     )
     fig = accuracy.accuracy_by_pose(pairs, {})

@@ -61,7 +61,7 @@ def test_a_perfect_pair() -> None:
     assert row["n_matches"] == row["n_inliers"] == 40
     assert row["corner_error_px"] == pytest.approx(0, abs=1e-4)
     assert len(row["corner_errors_px"]) == 2  # type: ignore[arg-type]
-    for name in ("success_1px", "success_3px", "success_5px", "inlier_ratio", "repeatability", "nn_map",
+    for name in ("accuracy_1px", "accuracy_3px", "accuracy_5px", "inlier_ratio", "repeatability", "nn_map",
                  "repeatability_one_to_one", "matching_score", "match_precision_1px", "match_recall_3px"):  # fmt: skip
         assert row[name] == 1.0, name
     assert row["mma"] == [1.0] * 15
@@ -94,7 +94,7 @@ def test_no_keypoints_is_a_named_failure_with_infinite_error() -> None:
     assert row["outcome"] == Outcome.NO_KEYPOINTS
     assert row["corner_errors_px"] == [math.inf, math.inf]
     assert row["n_failed_repeats"] == 2
-    assert row["success_5px"] == row["repeatability"] == row["nn_map"] == row["inlier_ratio"] == 0.0
+    assert row["accuracy_5px"] == row["repeatability"] == row["nn_map"] == row["inlier_ratio"] == 0.0
     assert row["dlt_corner_error_px"] == math.inf
     assert math.isnan(row["localisation_error_px"])  # type: ignore[arg-type]
 

@@ -84,8 +84,8 @@ def test_columns_are_the_contract(summary: Summary) -> None:
 def test_accuracy_is_the_mean_success_probability(summary: Summary, split: str, t: int) -> None:
     rows = rows_of("sift", split)
     found = cell(summary, "sift", f"accuracy_{t}px", split)
-    assert found["value"] == pytest.approx(rows[f"success_{t}px"].mean())
-    expected = share_interval(rows[f"success_{t}px"], cluster_codes(rows["sequence"].to_numpy())[0])
+    assert found["value"] == pytest.approx(rows[f"accuracy_{t}px"].mean())
+    expected = share_interval(rows[f"accuracy_{t}px"], cluster_codes(rows["sequence"].to_numpy())[0])
     assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
     assert (found["n_pairs"], found["n_sequences"]) == (len(rows), rows["sequence"].nunique())
     assert found["unit"] == "share"
@@ -110,7 +110,7 @@ def test_trapezoid_and_medians_where_the_protocol_says_so() -> None:
     assert value["value"] == pytest.approx(np.mean([auc_trapezoid(e, 3.0) for e in errors.T]))
     assert value["low"] < value["value"] < value["high"]
     assert cell(found, "sift", "n_matches")["value"] == rows["n_matches"].median()
-    assert cell(found, "sift", "accuracy_3px")["value"] == pytest.approx(rows["success_3px"].mean())
+    assert cell(found, "sift", "accuracy_3px")["value"] == pytest.approx(rows["accuracy_3px"].mean())
 
 
 def test_order_noise_stands_beside_accuracy(summary: Summary) -> None:

@@ -168,7 +168,7 @@ def accuracy_by_difficulty(
     pairs: pd.DataFrame, labels: Labels, threshold_px: float = 3.0, order: Sequence[str] | None = None
 ) -> Figure:
     """Draw accuracy by index of the target image, per split. The index is the last number of the pair's name."""
-    column = f"success_{threshold_px:g}px"
+    column = f"accuracy_{threshold_px:g}px"
     index = pairs["pair"].astype(str).str.extract(r"-(\d+)$")[0]
     rows = pairs.assign(target=pd.to_numeric(index)).dropna(subset=["target", column])
     splits = [s for s in _splits(rows) if s != "all"] or ["all"]
@@ -204,7 +204,7 @@ def accuracy_by_pose(
     pairs : DataFrame
         Rows whose ``pair`` ends with ``-r<rotation_deg>_s<scale>``; others are left out.
     """
-    column = f"success_{threshold_px:g}px"
+    column = f"accuracy_{threshold_px:g}px"
     pose = pairs["pair"].astype(str).str.extract(POSE).astype(np.float64)
     rows = pairs.assign(rotation=pose[0], scale=pose[1]).dropna(subset=["rotation", "scale", column])
     panels = (
