@@ -10,9 +10,11 @@ from bench.schema import RunConfig
 
 
 def main(config: RunConfig) -> int:
-    """Run the benchmark; 1 if a worker died for good."""
+    """Run the benchmark; 1 if the death of a worker lost pairs."""
     finished = run(config, sys.argv[1:])
     print_tables(finished.summary, finished.manifest)
+    for note in finished.manifest["notes"]:
+        print(f"note: {note}")
     died = finished.manifest["died"]
     if died:
         print(

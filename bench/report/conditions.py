@@ -3,6 +3,7 @@
 Keys read from the manifest, all optional; a missing one is left out, never guessed::
 
     title, command, started, finished, threads, rows_expected, rows_written, died
+    notes         sentences on what happened and lost nothing
     left_out      {name: why this host cannot run it}
     config        resolved configuration (nested mappings)
     protocol      name, version, hash, config (every constant, with title, source, unstated, gt_leak)
@@ -151,6 +152,7 @@ def warnings(manifest: Manifest) -> list[str]:
     if died:
         names = ", ".join(label(manifest, str(name)) for name in died)
         found.append(f"The worker of {names} died on some images; the pairs concerned count as failed.")
+    found += [f"Note: {note}." for note in get(manifest, "notes", default=[])]
     left_out = get(manifest, "left_out", default={})
     if left_out:
         found.append(f"Not run here: {'; '.join(f'{name}, {why}' for name, why in left_out.items())}.")

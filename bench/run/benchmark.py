@@ -146,13 +146,14 @@ def _extract(
         manifest["methods"] = {name: _describe(methods[name], info) for name, info in infos.items()}
         manifest["load_before"] = before.get("load_before", host.load())
         write_json(store.manifest_path, plain(manifest))
-        manifest["died"] = extract_all(workers, items, config.protocol.image, config.latency, store, config.seed)
+        incidents = extract_all(workers, items, config.protocol.image, config.latency, store, config.seed)
+        manifest |= {"died": incidents.died, "notes": incidents.notes}
         if config.latency.throughput_s > 0:
             from bench.run.throughput import measure
 
             manifest["throughput"] = measure(workers, items, config.protocol.image, config.latency.throughput_s)
         for name, worker in workers.items():
-            if name not in manifest["died"]:
+            if worker.pid() is not None:
                 infos[name] = worker.info()
     manifest["methods"] = {name: _describe(methods[name], info) for name, info in infos.items()}
     _keep_known(manifest["methods"], before.get("methods", {}))

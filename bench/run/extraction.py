@@ -19,6 +19,7 @@ from bench.core.files import write_parquet
 from bench.core.progress import progress
 from bench.core.types import DataSet, EvaluatedImage, Features, ImageRef, Size, StageTimes
 from bench.data.prepare import prepare_image
+from bench.run.incidents import Incidents
 from bench.run.store import Extraction, RunStore
 from bench.run.worker import Worker
 from bench.schema import ImageConfig, LatencyConfig
@@ -74,10 +75,10 @@ class _Runner:
 
     worker: Worker
     warm_extractions: int
+    incidents: Incidents
     warm: set[Size] = field(default_factory=set)
     crashes: int = 0
     """Images in a row on which it died."""
-    died: bool = False
     failure: str | None = None
 
     def extract(self, image: EvaluatedImage) -> tuple[Features, StageTimes]:
@@ -91,7 +92,9 @@ class _Runner:
     def attempt(self, image: EvaluatedImage) -> tuple[Features, StageTimes] | str:
         """Extract; a dead worker is restarted once. Returns the reason where there is no result."""
         if self.failure is not None:
+            self.incidents.lost(self.worker.name)
             return self.failure
+        deaths: list[str] = []
         for retry in (False, True):
             try:
                 result = self.extract(image)
@@ -99,22 +102,25 @@ class _Runner:
                 return str(error)
             except WorkerError as error:
                 log.warning("%s", error)
-                self.died = True
+                deaths.append(str(error).splitlines()[0])
                 self.warm.clear()
                 self.worker.close()
                 try:
                     self.worker.start()
                 except WorkerError as restart_error:
                     self.failure = str(restart_error)
+                    self.incidents.lost(self.worker.name)
                     return self.failure
                 if retry:
                     self.crashes += 1
-                    reason = str(error).splitlines()[0]
+                    self.incidents.lost(self.worker.name)
                     if self.crashes >= MAX_CRASHES:
-                        self.failure = f"given up after {self.crashes} images in a row: {reason}"
-                    return reason
+                        self.failure = f"given up after {self.crashes} images in a row: {deaths[-1]}"
+                    return deaths[-1]
             else:
                 self.crashes = 0
+                for death in deaths:
+                    self.incidents.note(f"{death}; it was restarted on {image.key} and nothing was lost")
                 return result
         raise AssertionError("unreachable")
 
@@ -126,13 +132,13 @@ def extract_all(
     config: LatencyConfig,
     store: RunStore,
     seed: int,
-) -> list[str]:
+) -> Incidents:
     """Run the first pass and the timing passes; what the store already has is skipped.
 
     Returns
     -------
-    list of str
-        Methods whose worker died on some image.
+    Incidents
+        Deaths of workers, those of earlier tries of this run included.
 
     Raises
     ------
@@ -141,7 +147,8 @@ def extract_all(
     StoreError
         If results cannot be written.
     """
-    runners = {name: _Runner(worker, config.warmup) for name, worker in workers.items()}
+    incidents = Incidents.of(store.directory)
+    runners = {name: _Runner(worker, config.warmup, incidents) for name, worker in workers.items()}
     calibration = CalibrationKernel()
     rng = np.random.default_rng((seed, 0))
     timed = list(items)
@@ -180,7 +187,7 @@ def extract_all(
                     step(name)
                 if rows:
                     write_parquet(part, pd.DataFrame(rows))
-    return [name for name, runner in runners.items() if runner.died]
+    return incidents
 
 
 def stage_rows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -108,6 +110,34 @@ def test_a_killed_run_continues_and_ends_with_the_same_numbers(place: Path, undi
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("phase", ["load", "extract", "evaluate"])
+def test_nothing_outlives_a_killed_run(place: Path, undisturbed: Path, phase: str, jobs: int) -> None:
+    """Only the command is killed, as by the out-of-memory killer; its children must end by themselves."""
+    run = place / f"results/orphans_{phase}_{jobs}"
+    reached = {"load": "logs/*.log", "extract": "features/*/*/*.npz", "evaluate": "parts/rows/*"}[phase]
+    process = subprocess.Popen(
+        command(place, f"run_dir={run.relative_to(place)}", f"jobs={jobs}", "protocol.estimator.repeats=40"),
+        cwd=place, env=environment(place), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    parent = psutil.Process(process.pid)
+    family: set[psutil.Process] = set()
+    while not list(run.glob(reached)) and process.poll() is None:
+        with contextlib.suppress(psutil.Error):
+            family |= set(parent.children(recursive=True))
+        time.sleep(0.005)
+    with contextlib.suppress(psutil.Error):
+        family |= set(parent.children(recursive=True))
+    assert family and process.poll() is None
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(family, timeout=5)
+    for child in alive:
+        child.kill()
+    assert not alive
+
+
+@pytest.mark.slow
 def test_another_configuration_does_not_continue_a_run(place: Path, undisturbed: Path) -> None:
     result = bench(place, "run_dir=results/a", "seed=1")
     assert result.returncode == 4
@@ -133,6 +163,40 @@ def test_a_method_that_fails_on_an_image_loses_only_its_pairs(
     same = rows[rows["method"] != "grid"].reset_index(drop=True)
     expected = others[others["method"] != "grid"].reset_index(drop=True)
     pd.testing.assert_frame_equal(same, expected, check_exact=True)
+
+
+@pytest.mark.slow
+def test_a_worker_that_was_restarted_and_lost_nothing_is_a_note(place: Path, undisturbed: Path) -> None:
+    on = ["methods.grid.params.fault=crash_once", "+methods.grid.params.on='/3'", f"cache={place / 'crash_once'}"]
+    (place / "crash_once").mkdir()
+    result = bench(place, "run_dir=results/note", *on)
+    assert result.returncode == 0, result.stderr
+    said = "method grid: its worker process was killed by SIGKILL during extract"
+    assert f"note: {said}" in result.stdout and "nothing was lost" in result.stdout
+    assert said in (place / "results/note/report.html").read_text()
+    pd.testing.assert_frame_equal(numbers(place / "results/note"), numbers(undisturbed), check_exact=True)
+
+
+@pytest.mark.slow
+def test_a_killed_evaluation_process_ends_in_one_sentence_and_the_run_continues(place: Path, undisturbed: Path) -> None:
+    run = place / "results/evaluation"
+    arguments = command(place, "run_dir=results/evaluation", "jobs=2", "protocol.estimator.repeats=2")
+    process = subprocess.Popen(arguments, cwd=place, env=environment(place), stderr=subprocess.PIPE, text=True)
+    killed = False
+    while process.poll() is None and not killed:
+        with contextlib.suppress(psutil.Error):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                if "an evaluation process" in child.cmdline():
+                    child.kill()
+                    killed = True
+        time.sleep(0.01)
+    assert process.stderr is not None
+    said = process.stderr.read()
+    assert process.wait() == 1 and killed
+    assert "Traceback" not in said
+    assert "an evaluation process was killed by SIGKILL" in said and "continue with run_dir=results/evaluation" in said
+    assert bench(place, "run_dir=results/evaluation", "jobs=2", "protocol.estimator.repeats=2").returncode == 0
+    pd.testing.assert_frame_equal(numbers(run), numbers(undisturbed), check_exact=True)
 
 
 @pytest.mark.slow
