@@ -1,7 +1,8 @@
 # docker build -t superpoint-bench .
 # docker run --rm -v "$PWD/results:/work/results" superpoint-bench                 the default comparison
 # docker run --rm -v "$PWD/results:/work/results" superpoint-bench methods=all     with overrides
-FROM python:3.12-slim-bookworm
+# The digest is that of 3.12.13 for all platforms; a newer one: docker buildx imagetools inspect python:3.12-slim-bookworm
+FROM python:3.12-slim-bookworm@sha256:d50fb7611f86d04a3b0471b46d7557818d88983fc3136726336b2a4c657aa30b
 
 # OpenCV and TensorFlow need libGL, GLib and OpenMP.
 RUN apt-get update \

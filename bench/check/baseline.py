@@ -14,6 +14,7 @@ from bench.check.evidence import KIND, SCHEMA_VERSION, Evidence, load, protocol_
 from bench.check.outputs import sample
 from bench.core.errors import ConfigError, StoreError
 from bench.core.files import staged_folder, start_checksums, write_atomic, write_json
+from bench.core.names import safe_name
 from bench.summary.measures import measures
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ def write_baseline(config: BaselineConfig) -> Path:
     if config.run is None or config.name is None:
         raise ConfigError("say what becomes of which run: `bench baseline run=results/<run> name=NAME`")
     run = load(Path(config.run))
-    target = Path(config.baselines) / config.name
+    target = Path(config.baselines) / safe_name(config.name, "the baseline")
     if target.exists() and not config.replace:
         raise ConfigError(f"{target} exists; choose another name, or overwrite it with replace=true")
     methods = run.methods if config.only is None else config.only

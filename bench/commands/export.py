@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from omegaconf import MISSING
 
 from bench.core.errors import ConfigError, StoreError
+from bench.core.names import safe_name
 from bench.core.types import Features, Transform
 from bench.features.exchange import Descriptors, npz_bytes, write_hdf5
 from bench.schema import (
@@ -107,6 +108,7 @@ def main(config: ExportConfig) -> int:
     if config.frame == "source":
         transforms = {item.key: prepare_item(item, image_config).T_source_to_evaluated for item in items}
     for method in methods:
+        safe_name(method, "the method")  # a manifest may be a stranger's
         written = 0
         with _writer(config.format, output, method) as write:
             for item in items:

@@ -21,6 +21,7 @@ from omegaconf import MISSING
 
 from bench.core.errors import BenchError, ConfigError, ModelError
 from bench.core.frames import records
+from bench.core.names import to_csv
 from bench.core.types import Context, EvaluatedImage, Size
 from bench.features.base import Batches, runnable
 from bench.report.console import TextColumn, TextSection, print_table
@@ -236,7 +237,7 @@ def main(config: SweepConfig) -> int:
     counts = sorted({int(count) for count in rows["threads"]})
     summary = summarise(rows, config.methods, {count: matmul_peak_gflops(count) for count in counts})
     write_parquet(directory / "sweep.parquet", rows)
-    write_atomic(directory / "sweep.csv", summary.to_csv(index=False, float_format="%.6g").encode())
+    write_atomic(directory / "sweep.csv", to_csv(summary, float_format="%.6g").encode())
     write_json(
         directory / "manifest.json",
         {

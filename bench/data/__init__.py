@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from bench.core.errors import ConfigError
+from bench.core.errors import ConfigError, DataError
+from bench.core.names import safe_key, safe_name
 from bench.core.opencv import import_cv2
 from bench.core.types import DataSet
 from bench.schema import DatasetConfig
@@ -34,10 +35,15 @@ def load(config: DatasetConfig, data_root: Path) -> DataSet:
     ConfigError
         If ``kind`` is unknown.
     DataError
-        If a file is missing, damaged or refused, or no image pair is complete.
+        If a file is missing, damaged or refused, a sequence, image or pair has a name that cannot name a file, or no
+        image pair is complete.
     """
     if config.kind not in _MODULES:
         raise ConfigError(f"dataset.kind={config.kind!r} is not possible; allowed: {', '.join(_MODULES)}")
     import_cv2()  # every data set needs OpenCV: where it cannot be loaded, say so in one line
     dataset: DataSet = importlib.import_module(_MODULES[config.kind]).load(config, data_root)
+    for pair in dataset.pairs:
+        safe_name(pair.sequence, "the sequence", DataError)
+        for key in (pair.name, pair.reference.key, pair.target.key):
+            safe_key(key, "the image or pair", DataError)
     return dataset

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from bench.core.errors import FeatureError
 
 Descriptors = NDArray[np.float32] | NDArray[np.uint8]
+MAX_BYTES = 1 << 30
+"""Of one array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,10 @@ def read_npz(path: Path, with_descriptors: bool = True) -> ImageFeatures:
         If the file is missing, is no npz file, holds Python objects, or its arrays are refused.
     """
     where = str(path)
+    if path.exists() and not path.is_file():
+        raise FeatureError(
+            f"{where}: is not a regular file; export features for this image, or correct path and suffix"
+        )
     try:
         content = np.load(path, allow_pickle=False)
         if not isinstance(content, np.lib.npyio.NpzFile):
@@ -138,13 +144,15 @@ def read_hdf5(path: Path, group: str, with_descriptors: bool = True) -> ImageFea
     Raises
     ------
     FeatureError
-        If the file or the group is missing or damaged, or its arrays are refused.
+        If the file or the group is missing or damaged, its arrays are refused, or they are links, virtual or kept
+        outside the file.
     """
     import h5py
 
     where = f"{path}:{group}"
     try:
         with h5py.File(path, "r") as file:
+            _refuse_links(file, group, path)
             node = file.get(group)
             if not isinstance(node, h5py.Group):
                 examples = ", ".join(list(file)[:3]) or "nothing"
@@ -153,7 +161,7 @@ def read_hdf5(path: Path, group: str, with_descriptors: bool = True) -> ImageFea
                     "groups are named <sequence>/<image file name>"
                 )
             arrays = {
-                name: np.asarray(node[name])
+                name: _own_data(file, f"{group}/{name}", path)
                 for name in ("keypoints", "scores", "descriptors")
                 if isinstance(node.get(name), h5py.Dataset)
             }
@@ -164,6 +172,35 @@ def read_hdf5(path: Path, group: str, with_descriptors: bool = True) -> ImageFea
     if arrays.get("descriptors") is not None and arrays["descriptors"].ndim == 2:
         arrays["descriptors"] = arrays["descriptors"].T
     return check_arrays(arrays, where, with_descriptors)
+
+
+def _refuse_links(file: Any, name: str, path: Path) -> None:
+    """Refuse a path inside the file that leads through a link to somewhere else."""
+    import h5py
+
+    parts = name.split("/")
+    for end in range(1, len(parts) + 1):
+        part = "/".join(parts[:end])
+        link = file.get(part, getlink=True)
+        if isinstance(link, h5py.ExternalLink | h5py.SoftLink):
+            kind = "an external" if isinstance(link, h5py.ExternalLink) else "a soft"
+            raise FeatureError(f"{path}: refused, {part!r} is {kind} link; a file of features must hold its own data")
+        if not isinstance(file.get(part), h5py.Group):
+            return
+
+
+def _own_data(file: Any, name: str, path: Path) -> NDArray[Any]:
+    """Read an array that lies in the file itself."""
+    _refuse_links(file, name, path)
+    dataset = file[name]
+    kind = "kept outside the file" if dataset.external else "a virtual data set" if dataset.is_virtual else ""
+    if kind:
+        raise FeatureError(f"{path}: refused, {name!r} is {kind}; a file of features must hold its own data")
+    if dataset.nbytes > MAX_BYTES:
+        raise FeatureError(
+            f"{path}: refused, {name!r} would be {dataset.nbytes} bytes; features of one image have at most {MAX_BYTES}"
+        )
+    return np.asarray(dataset)
 
 
 def write_hdf5(

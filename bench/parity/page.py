@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.core.frames import records
+from bench.core.names import to_csv
 from bench.parity.compare import Comparison
 from bench.parity.drift import partners
 from bench.parity.summary import Frames, layer_summary, sentences, tensor_summary
@@ -154,7 +155,7 @@ def write_report(
     }  # fmt: skip
     for name, frame in tables.items():
         if len(frame):
-            write_atomic(folder / f"{name}.csv", frame.to_csv(index=False).encode())
+            write_atomic(folder / f"{name}.csv", to_csv(frame).encode())
     text = [f"# {escape_markdown(manifest['title'])}", ""]
     for heading, said in lead:
         text += [f"## {escape_markdown(heading)}", "", *(f"- {escape_markdown(sentence)}" for sentence in said), ""]

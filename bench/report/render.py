@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from bench.core import names
 from bench.report.columns import DASH
 from bench.report.conditions import Manifest, get, label, precision_label
 from bench.report.console import TextColumn, TextSection, build_table, show, terminal, width_of
@@ -174,7 +175,7 @@ def to_csv(summary: Any, manifest: Manifest) -> str:
     frame["protocol_hash"] = get(manifest, "protocol", "hash", default="")
     frame["data"] = get(manifest, "dataset", "name", default="")
     frame["data_note"] = get(manifest, "dataset", "note", default="")
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+    return names.to_csv(frame)
 
 
 def print_tables(summary: Any, manifest: Manifest) -> None:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from bench.core.errors import ConfigError, StoreError
 from bench.core.files import plain, read_json, read_parquet, write_atomic, write_json, write_parquet
+from bench.core.names import safe_name, to_csv
 from bench.core.types import Context, DataSet, MethodInfo
 from bench.features.base import Checks, runnable
 from bench.metrics.columns import current
@@ -206,7 +207,7 @@ def _evaluate(
     if len(swept):
         table = summarise_sweep(swept, config.protocol, config.bootstrap_draws, config.seed)
         write_parquet(store.directory / "sweep.parquet", swept)
-        write_atomic(store.directory / "sweep.csv", table.to_csv(index=False, float_format="%.6g").encode())
+        write_atomic(store.directory / "sweep.csv", to_csv(table, float_format="%.6g").encode())
         log.info("estimators and thresholds beside the protocol's: %s", store.directory / "sweep.csv")
     write_json(store.manifest_path, plain(manifest))
     drawings = draw_run(dataset, pairs, list(infos), config.protocol, store, config.seed)
@@ -250,6 +251,7 @@ def _methods(config: RunConfig) -> dict[str, MethodConfig]:
             "methods is empty; choose a preset such as methods=default or add one with +method@methods.X=X"
         )
     for name, method in methods.items():
+        safe_name(name, "the method")
         if not isinstance(method, MethodConfig):
             raise ConfigError(
                 f"methods.{name} has no schema; its YAML needs `defaults: [schema_custom, _self_]` or another schema "

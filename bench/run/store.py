@@ -25,6 +25,7 @@ import pandas as pd
 
 from bench.core.errors import FeatureError, StoreError
 from bench.core.files import read_json, read_parquet, write_atomic, write_json
+from bench.core.names import safe_key, safe_name
 from bench.core.types import Features, Size, StageTimes
 from bench.metrics.columns import current
 
@@ -50,6 +51,7 @@ class RunStore:
         self.directory = directory
 
     def _feature_path(self, method: str, key: str) -> Path:
+        method, key = safe_name(method, "the method"), safe_key(key, "the image")
         return self.directory / "features" / method / f"{key}.npz"
 
     def has_extraction(self, method: str, key: str) -> bool:
@@ -110,7 +112,7 @@ class RunStore:
 
     def part(self, kind: str, name: str) -> Path:
         """Path of a finished part; `kind` is ``rows`` or ``times``."""
-        return self.directory / "parts" / kind / f"{name}.parquet"
+        return self.directory / "parts" / kind / f"{safe_name(name, 'the part')}.parquet"
 
     def read_parts(self, kind: str) -> pd.DataFrame:
         """Concatenate all finished parts of a kind in name order; empty if there are none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,30 @@ def test_check_step(folder: Path, candidate: str, arguments: str, code: int, res
     assert outputs["exit-code"] == str(code)
     assert outputs.get("result") == result
     (folder / "check" / "check.json").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("arguments", ["title=it's dataset=photos_small", 'a=b methods.orb.label="un'])
+@pytest.mark.parametrize("name", ["Run the benchmark", "Compare with the baseline"])
+def test_a_quote_without_an_end_stops_the_step(folder: Path, name: str, arguments: str) -> None:
+    done, outputs = run_step(
+        folder,
+        name,
+        CANDIDATE=str(folder / "base"),
+        BASELINE="main",
+        BASELINES="baselines",
+        ARGS=arguments,
+        CHECK_ARGS=arguments,
+        FAIL_ON_INCONCLUSIVE="true",
+    )
+    assert done == 4
+    assert outputs == {}  # neither command was started
+
+
+def test_what_others_serve_is_pinned_by_content() -> None:
+    files = [ROOT / "action.yml", *(ROOT / ".github" / "workflows").glob("*.yml")]
+    used = re.findall(r"uses: (\S+)", "\n".join(file.read_text() for file in files))
+    assert [name for name in used if name != "./" and not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", name)] == []
+    assert re.findall(r"^FROM .*", (ROOT / "Dockerfile").read_text(), re.M)[0].partition("@sha256:")[2]
 
 
 def test_every_input_that_a_step_reads_exists() -> None:

@@ -94,6 +94,60 @@ def test_hdf5_in_hlocs_layout(tmp_path: Path, image: EvaluatedImage) -> None:
     np.testing.assert_array_equal(features.descriptors[0], arrays["descriptors"][rank].astype(np.float16))
 
 
+def elsewhere(case: str, folder: Path) -> str:
+    """A file of features whose keypoints lie elsewhere; returns what the refusal says."""
+    arrays = some()
+    secret = folder / "secret"
+    secret.write_bytes(arrays["keypoints"].astype(np.float64).tobytes())
+    with h5py.File(folder / "other.h5", "w") as file:
+        write_hdf5(file, "v_wall/1.png", **arrays)
+    with h5py.File(folder / "f.h5", "w") as file:
+        if case == "external group":
+            file["v_wall/1.png"] = h5py.ExternalLink("other.h5", "/v_wall/1.png")
+            return "'v_wall/1.png' is an external link"
+        if case == "external parent":
+            file["v_wall"] = h5py.ExternalLink("other.h5", "/v_wall")
+            return "'v_wall' is an external link"
+        write_hdf5(file, "v_wall/1.png", **arrays)
+        del file["v_wall/1.png/keypoints"]
+        node = file["v_wall/1.png"]
+        shape = arrays["keypoints"].shape
+        if case == "external array":
+            node["keypoints"] = h5py.ExternalLink("other.h5", "/v_wall/1.png/keypoints")
+            return "keypoints' is an external link"
+        if case == "soft link":
+            node["keypoints"] = h5py.SoftLink("/elsewhere")
+            file["elsewhere"] = arrays["keypoints"]
+            return "keypoints' is a soft link"
+        if case == "external storage":
+            node.create_dataset("keypoints", shape, np.float64, external=[(str(secret), 0, secret.stat().st_size)])
+            return "keypoints' is kept outside the file"
+        if case == "huge":
+            node.create_dataset("keypoints", (1 << 40, 2), np.float64, chunks=(1024, 2))
+            return "keypoints' would be 17592186044416 bytes"
+        layout = h5py.VirtualLayout(shape, np.float64)
+        layout[:] = h5py.VirtualSource(str(folder / "other.h5"), "v_wall/1.png/keypoints", shape)
+        node.create_virtual_dataset("keypoints", layout)
+    return "keypoints' is a virtual data set"
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["external group", "external parent", "external array", "soft link", "external storage", "virtual", "huge"],
+)
+def test_hdf5_must_hold_its_own_data(case: str, tmp_path: Path, image: EvaluatedImage) -> None:
+    message = elsewhere(case, tmp_path)
+    with pytest.raises(FeatureError, match=rf"f\.h5: refused, .*{message}"):
+        imported(tmp_path, format="hdf5", path=str(tmp_path / "f.h5")).extract(image)
+
+
+def test_a_pipe_is_no_file_of_features(tmp_path: Path, image: EvaluatedImage) -> None:
+    beside(image).parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(beside(image))
+    with pytest.raises(FeatureError, match="not a regular file"):
+        imported(tmp_path).extract(image)
+
+
 def test_evaluated_frame_takes_coordinates_as_they_are(tmp_path: Path, image: EvaluatedImage) -> None:
     arrays = some() | {"keypoints": np.random.default_rng(1).uniform(0, [59, 49], (30, 2)).astype(np.float32)}
     save(beside(image), **arrays)
