@@ -37,6 +37,10 @@ class Plan:
 
     Attributes
     ----------
+    part : Size
+        Size of the part of the source image that is resized; the whole image unless ``crop_first``.
+    part_at : (int, int)
+        x and y of its corner in the source image.
     resized : Size
         Size after the resize.
     crop : (int, int)
@@ -49,6 +53,8 @@ class Plan:
         Offset of the crop computed from the unrounded sides, as rpautrat does.
     """
 
+    part: Size
+    part_at: tuple[int, int]
     resized: Size
     crop: tuple[int, int]
     evaluated: Size
@@ -90,9 +96,10 @@ def plan(source: Size, config: ImageConfig, reference: Size | None = None) -> Pl
     """
     if config.target_size == "reference" and reference is not None:
         scale_to = (Fraction(reference.width, source.width), Fraction(reference.height, source.height))
-        return Plan(reference, (0, 0), reference, scale_to, (0, 0))
+        return Plan(source, (0, 0), reference, (0, 0), reference, scale_to, (0, 0))
 
     resize_up = config.multiple_mode == "resize_up"
+    part, part_at = source, (0, 0)
     crop_x = crop_y = nominal_x = nominal_y = 0
     if config.policy in ("fixed", "cover_crop", "cover_topleft"):
         height, width = config.height, config.width
@@ -104,8 +111,13 @@ def plan(source: Size, config: ImageConfig, reference: Size | None = None) -> Pl
             scale = (max(scale), max(scale))
             # Rounding never falls below the crop: the covering side is exact, the other at least as long.
             resized = _scaled(source, max(scale), config.rounding)
+        if config.crop_first:
+            part, resized = Size(math.floor(height / scale[1]), math.floor(width / scale[0])), final
         if config.policy == "cover_crop":
-            crop_x, crop_y = (resized.width - width) // 2, (resized.height - height) // 2
+            if config.crop_first:
+                part_at = ((source.width - part.width) // 2, (source.height - part.height) // 2)
+            else:
+                crop_x, crop_y = (resized.width - width) // 2, (resized.height - height) // 2
             nominal_x = math.floor((source.width * scale[0] - width) / 2)
             nominal_y = math.floor((source.height * scale[1] - height) / 2)
     else:
@@ -127,7 +139,7 @@ def plan(source: Size, config: ImageConfig, reference: Size | None = None) -> Pl
             f"an image of {source} px (HxW) becomes {final}; each side must keep at least {MINIMUM_SIDE_PX} px; "
             "change protocol.image.policy or multiple_of, or use a larger image"
         )
-    return Plan(resized, (crop_x, crop_y), final, scale, (nominal_x, nominal_y))
+    return Plan(part, part_at, resized, (crop_x, crop_y), final, scale, (nominal_x, nominal_y))
 
 
 def source_to_evaluated(source: Size, layout: Plan, config: ImageConfig) -> Transform:
@@ -148,12 +160,12 @@ def source_to_evaluated(source: Size, layout: Plan, config: ImageConfig) -> Tran
     if config.homography != "exact":
         crop_x, crop_y = layout.nominal_crop
         return translation(-crop_x, -crop_y) @ scaling(float(layout.nominal_scale[0]), float(layout.nominal_scale[1]))
-    scale_x = layout.resized.width / source.width
-    scale_y = layout.resized.height / source.height
+    scale_x = layout.resized.width / layout.part.width
+    scale_y = layout.resized.height / layout.part.height
     resize = scaling(scale_x, scale_y)
     if config.kernel != "tf1_bilinear":
         resize = translation((scale_x - 1) / 2, (scale_y - 1) / 2) @ resize
-    return translation(-layout.crop[0], -layout.crop[1]) @ resize
+    return translation(-layout.crop[0], -layout.crop[1]) @ resize @ translation(-layout.part_at[0], -layout.part_at[1])
 
 
 def to_grey(image: NDArray[np.uint8], mode: str, *, fractional: bool) -> Grey:
@@ -163,13 +175,17 @@ def to_grey(image: NDArray[np.uint8], mode: str, *, fractional: bool) -> Grey:
     ----------
     image : (H, W, 3) uint8
         BGR.
-    mode : {"bt601", "bt601_swapped", "bt709"}
-        ``bt601_swapped`` is quantised to 256 levels in both cases, as tf.image.rgb_to_grayscale does for uint8 input.
+    mode : {"bt601", "bt601_swapped", "bt601_swapped_cv2", "bt709"}
+        The swapped ones are quantised to 256 levels in both cases: ``bt601_swapped`` as tf.image.rgb_to_grayscale does
+        for uint8 input, ``bt601_swapped_cv2`` as cv2.cvtColor(RGB2GRAY) does.
     fractional : bool
         False: uint8 in [0, 255]; True: float32 in [0, 1].
     """
     if mode == "bt601" and not fractional:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+    if mode == "bt601_swapped_cv2":
+        swapped = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+        return swapped.astype(np.float32) / np.float32(255.0) if fractional else swapped
     weights = {"bt601": _BT601, "bt601_swapped": _BT601_SWAPPED, "bt709": _BT709}[mode]
     grey = cv2.transform(image.astype(np.float32), np.array([weights], dtype=np.float32)).reshape(image.shape[:2])
     if mode == "bt601_swapped":
@@ -246,11 +262,13 @@ def prepare_image(ref: ImageRef, config: ImageConfig, reference: EvaluatedImage 
         layout = plan(source, config, reference.size if reference is not None else None)
     except DataError as error:
         raise DataError(f"{ref.path}: {error}") from error
-    resized = resize(to_grey(image, config.grey, fractional=config.dtype == "float32"), layout.resized, config.kernel)
+    grey = to_grey(image, config.grey, fractional=config.dtype == "float32")
+    x, y = layout.part_at
+    resized = resize(grey[y : y + layout.part.height, x : x + layout.part.width], layout.resized, config.kernel)
     x, y = layout.crop
     cropped = resized[y : y + layout.evaluated.height, x : x + layout.evaluated.width]
-    grey = cast(Grey, np.ascontiguousarray(cropped))
-    return EvaluatedImage(ref.key, grey, source_to_evaluated(source, layout, config), ref.path)
+    evaluated = cast(Grey, np.ascontiguousarray(cropped))
+    return EvaluatedImage(ref.key, evaluated, source_to_evaluated(source, layout, config), ref.path)
 
 
 def prepare_pair(

@@ -22,6 +22,7 @@ _FACTORIES = {
 }  # fmt: skip
 _BUDGETED = ("sift", "rootsift", "orb")
 """Algorithms whose create function takes ``nfeatures``."""
+_SIFTS = ("sift", "rootsift")
 _ALL_OF_ORB = 1_000_000
 """ORB has no number for "all"; no evaluated image has that many corners."""
 
@@ -127,7 +128,22 @@ class OpenCVExtractor:
             if asked == 0 and self._config.algorithm == "orb":
                 asked = _ALL_OF_ORB
             params.setdefault("nfeatures", asked)
+        if self._config.algorithm in _SIFTS:
+            sift = self._config.sift
+            for name, value in (
+                ("contrastThreshold", sift.contrast_threshold),
+                ("edgeThreshold", sift.edge_threshold),
+                ("nOctaveLayers", sift.octave_layers),
+                ("enable_precise_upscale", sift.precise_upscale),
+            ):
+                params.setdefault(name, value)
         return params
+
+    def _precision(self) -> str:
+        """Precision of the descriptors, and of SIFT whether its keypoints carry OpenCV's shift."""
+        if self._config.algorithm in _SIFTS:
+            return f"fp32, {'precise' if self._params['enable_precise_upscale'] else 'default'} upscale"
+        return "uint8" if self._config.algorithm in ("orb", "akaze", "brisk") else "fp32"
 
     def warm_up(self, size: Size) -> None:
         """Run once on noise of this size."""
@@ -196,7 +212,7 @@ class OpenCVExtractor:
             name=self._name,
             backend="opencv",
             has_descriptors=True,
-            precision={"label": "uint8" if self._config.algorithm in ("orb", "akaze", "brisk") else "fp32"},
+            precision={"label": self._precision()},
             fingerprint={"algorithm": self._config.algorithm, "params": self._params, "opencv": self._cv2.__version__},
             versions={"opencv": self._cv2.__version__},
             threads={"requested": self._threads, "opencv": self._cv2.getNumThreads()},

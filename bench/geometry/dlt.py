@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bench.core.types import Transform
 from bench.geometry.transforms import third_coordinates
+from bench.schema import DLT_SOLVERS
 
 
 def normalisation(xy: ArrayLike) -> Transform:
@@ -49,16 +50,24 @@ def orient(H: ArrayLike, xy: ArrayLike) -> Transform:
     return np.asarray(matrix / np.linalg.norm(matrix))
 
 
-def dlt_homography(xy_ref: ArrayLike, xy_target: ArrayLike) -> Transform:
+def dlt_homography(xy_ref: ArrayLike, xy_target: ArrayLike, solver: str = "svd") -> Transform:
     """Homography that minimises the algebraic error of normalised correspondences.
 
-    The right singular vector of the smallest singular value of the 2N x 9 system, after normalisation of both point
-    sets (Hartley and Zisserman, Multiple View Geometry, 2nd ed., algorithm 4.2). No correspondence is rejected.
+    Both point sets are normalised and give a system A h = 0 of two equations per correspondence (Hartley and Zisserman,
+    Multiple View Geometry, 2nd ed., algorithm 4.2). No correspondence is rejected.
+
+    ``svd`` takes the right singular vector of the smallest singular value: the least ``|A h|`` of all h of unit length.
+    ``lu`` is what kornia's ``find_homography_dlt`` does by default and glue-factory uses: it solves
+    ``A^T A h = (1, ..., 1)``, one step of inverse iteration from the vector of ones. On exact correspondences both are
+    the same; the more the smallest singular values resemble each other, that is, the more matches are wrong, the more
+    of the other singular vectors is left in the result. Where ``A^T A`` is singular (four correspondences, exact ones)
+    the limit of that solution, the null vector, is taken. kornia computes in float32, this in float64.
 
     Parameters
     ----------
     xy_ref, xy_target : (N, 2) float
         Corresponding pixels, N >= 4.
+    solver : {"svd", "lu"}
 
     Returns
     -------
@@ -68,12 +77,14 @@ def dlt_homography(xy_ref: ArrayLike, xy_target: ArrayLike) -> Transform:
     Raises
     ------
     ValueError
-        If there are fewer than four correspondences or the numbers of points differ.
+        If there are fewer than four correspondences, the numbers of points differ, or the solver is unknown.
     """
     a = np.asarray(xy_ref, dtype=np.float64).reshape(-1, 2)
     b = np.asarray(xy_target, dtype=np.float64).reshape(-1, 2)
     if len(a) != len(b) or len(a) < 4:
         raise ValueError(f"DLT needs at least four correspondences, got {len(a)} and {len(b)} points")
+    if solver not in DLT_SOLVERS:
+        raise ValueError(f"DLT solver {solver!r} is not one of {', '.join(DLT_SOLVERS)}")
     t_ref, t_target = normalisation(a), normalisation(b)
     x, y = (a * t_ref[0, 0] + t_ref[:2, 2]).T
     u, v = (b * t_target[0, 0] + t_target[:2, 2]).T
@@ -84,7 +95,21 @@ def dlt_homography(xy_ref: ArrayLike, xy_target: ArrayLike) -> Transform:
             np.stack([zero, zero, zero, x, y, one, -v * x, -v * y, -v], axis=1),
         ]
     )
+    h = (_inverse_iteration if solver == "lu" and len(a) > 4 else _null_vector)(system)
+    return orient(np.linalg.inv(t_target) @ h.reshape(3, 3) @ t_ref, a)
+
+
+def _null_vector(system: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Right singular vector of the smallest singular value of a (2N, 9) system."""
     # R of the QR decomposition has the same right singular vectors and only nine rows.
     reduced = np.linalg.qr(system, mode="r") if len(system) > 9 else system
-    h = np.linalg.svd(reduced, full_matrices=True)[2][-1].reshape(3, 3)
-    return orient(np.linalg.inv(t_target) @ h @ t_ref, a)
+    return np.asarray(np.linalg.svd(reduced, full_matrices=True)[2][-1])
+
+
+def _inverse_iteration(system: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unit vector along the solution h of ``A^T A h = (1, ..., 1)`` for a (2N, 9) system A."""
+    try:
+        h = np.linalg.solve(system.T @ system, np.ones(9))
+    except np.linalg.LinAlgError:
+        return _null_vector(system)
+    return np.asarray(h / np.linalg.norm(h)) if np.isfinite(h).all() else _null_vector(system)

@@ -1,15 +1,16 @@
-"""Nearest-neighbour matching of descriptors: exact, deterministic, one matrix product.
+"""Nearest-neighbour matching of descriptors: exact, deterministic, bounded in memory.
 
-A single-precision product finds every candidate that can be the nearest neighbour within its rounding error; where
-there is more than one, they are compared in double precision. The result therefore does not depend on the BLAS, its
-threads or the processor. Equal distances go to the lowest index. Binary descriptors are unpacked to bits, whose squared
-L2 distance is the Hamming distance, exactly.
+Float descriptors: a single-precision matrix product finds every candidate that can be the nearest neighbour within its
+rounding error; where there is more than one, they are compared in double precision. The result therefore does not
+depend on the BLAS, its threads or the processor. Binary descriptors: the bits that differ are counted, 64 at a time, in
+blocks that stay in the cache. Equal distances go to the lowest index.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,17 +23,108 @@ _BLOCK = 1 << 22
 """Elements of one block of the cost matrix: 16 MiB in float32."""
 _EXACT_BLOCK = 1 << 20
 """Descriptor elements compared at once in double precision: 8 MiB."""
+_BITS_BLOCK = 1 << 18
+"""Pairs of binary descriptors compared at once: 2 MiB of words."""
 
 Vectors = NDArray[np.float32]
+Words = NDArray[np.uint64]
 Costs = NDArray[np.float64]
+Counts = NDArray[np.unsignedinteger]
 Indices = NDArray[np.intp]
+
+
+class _Search(Protocol):
+    """Nearest neighbours between two sets of descriptors; of equally near ones the one with the lowest index."""
+
+    @property
+    def ref(self) -> NDArray[Any]: ...
+
+    @property
+    def target(self) -> NDArray[Any]: ...
+
+    def swapped(self) -> _Search:
+        """The same search seen from the target."""
+        ...
+
+    def reversed(self) -> _Search:
+        """The same search with the descriptors of both images from last to first."""
+        ...
+
+    def forward(self, exclude: Indices | None = None) -> Indices:
+        """Nearest target of each reference descriptor; `exclude`: a target each must not take."""
+        ...
+
+    def both(self) -> tuple[Indices, Indices]:
+        """Nearest target of each reference descriptor, and nearest reference of each target descriptor."""
+        ...
+
+    def distances(self, i: Indices, j: Indices) -> Costs:
+        """L2 or Hamming distances of the pairs (i, j)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Bits:
+    """Binary descriptors as (N, W) words of 64 bits."""
+
+    ref: Words
+    target: Words
+
+    def swapped(self) -> _Bits:
+        return _Bits(self.target, self.ref)
+
+    def reversed(self) -> _Bits:
+        return _Bits(self.ref[::-1], self.target[::-1])
+
+    def _blocks(self) -> range:
+        return range(0, len(self.ref), self._step())
+
+    def _step(self) -> int:
+        return max(1, _BITS_BLOCK // len(self.target))
+
+    def _counts(self, start: int, columns: Words) -> Counts:
+        """Hamming distances of a block of reference descriptors to all targets, given as (W, M) `columns`."""
+        rows = self.ref[start : start + self._step()]
+        # The largest count and one more, for a pair that is excluded.
+        total = np.zeros((len(rows), columns.shape[1]), np.uint16 if 64 * len(columns) + 1 < 1 << 16 else np.uint32)
+        differing = np.empty(total.shape, np.uint64)
+        for k, column in enumerate(columns):
+            np.bitwise_xor(rows[:, k, None], column, out=differing)
+            total += np.bitwise_count(differing)
+        return total
+
+    def forward(self, exclude: Indices | None = None) -> Indices:
+        nearest = np.empty(len(self.ref), np.intp)
+        columns = np.ascontiguousarray(self.target.T)
+        for start in self._blocks():
+            counts = self._counts(start, columns)
+            if exclude is not None:
+                counts[np.arange(len(counts)), exclude[start : start + len(counts)]] = 64 * len(columns) + 1
+            nearest[start : start + len(counts)] = counts.argmin(axis=1)
+        return nearest
+
+    def both(self) -> tuple[Indices, Indices]:
+        forward, backward = np.empty(len(self.ref), np.intp), np.zeros(len(self.target), np.intp)
+        columns = np.ascontiguousarray(self.target.T)
+        least = np.full(len(self.target), 64 * len(columns) + 1)
+        for start in self._blocks():
+            counts = self._counts(start, columns)
+            forward[start : start + len(counts)] = counts.argmin(axis=1)
+            smallest = counts.min(axis=0)
+            nearer = np.flatnonzero(smallest < least)  # a tie stays with the earlier, lower index
+            least[nearer] = smallest[nearer]
+            backward[nearer] = start + counts[:, nearer].argmin(axis=0)
+        return forward, backward
+
+    def distances(self, i: Indices, j: Indices) -> Costs:
+        return np.asarray(np.bitwise_count(self.ref[i] ^ self.target[j]).sum(axis=1, dtype=np.int64), np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class _Problem:
     """Two sets of vectors and the cost of a pair, smallest for the nearest.
 
-    ``metric``: ``l2`` (squared distance), ``dot`` (minus the product) or ``bits`` (0 and 1; squared distance).
+    ``metric``: ``l2`` (squared distance) or ``dot`` (minus the product).
     The approximate cost of (i, j) is ``left[i] @ right[j]``; it is off by at most ``slack_ref[i] + slack_target[j]``.
     """
 
@@ -47,6 +139,11 @@ class _Problem:
     def swapped(self) -> _Problem:
         """The same problem seen from the target."""
         return _Problem(self.target, self.ref, self.right, self.left, self.slack_target, self.slack_ref, self.metric)
+
+    def reversed(self) -> _Problem:
+        """The same problem with both sets from last to first."""
+        ref, target, left, right = self.ref[::-1], self.target[::-1], self.left[::-1], self.right[::-1]
+        return _Problem(ref, target, left, right, self.slack_ref[::-1], self.slack_target[::-1], self.metric)
 
     def exact(self, i: Indices, j: Indices) -> Costs:
         """Costs of the pairs (i, j) in double precision."""
@@ -87,10 +184,7 @@ def _problem(ref: Vectors, target: Vectors, metric: str) -> _Problem:
         right = np.column_stack([target, np.ones(len(target), np.float32), norm_target.astype(np.float32)])
     # A product of length K is off by at most K u sum|terms| in any order of summation (Higham 2002, section 3.1), and
     # sum|terms| <= 2 (|a|^2 + |b|^2). The constants above K and 2 cover the rounding of norms and thresholds.
-    # Sums of bits are small integers and exact.
     factor, floor = 2.2 * (left.shape[1] + 8) * float(np.finfo(np.float32).eps) / 2, 1e-30
-    if metric == "bits":
-        factor, floor = 0.0, 0.0
     return _Problem(ref, target, left, right, factor * norm_ref + floor, factor * norm_target + floor, metric)
 
 
@@ -108,7 +202,7 @@ def _nearest_in(cost: Vectors, problem: _Problem, first_row: int, columns: bool)
     contested = np.bincount(own, minlength=len(bound))[own] > 1
     if contested.any():
         i, j, own, other = i[contested], j[contested], own[contested], other[contested]
-        exact = np.zeros(len(i)) if problem.metric == "bits" else problem.exact(i + first_row, j)
+        exact = problem.exact(i + first_row, j)
         ranking = np.lexsort((other, exact, own))
         own, other = own[ranking], other[ranking]
         winners = np.flatnonzero(np.diff(own, prepend=-1))
@@ -137,8 +231,40 @@ def _mutual(problem: _Problem) -> tuple[Indices, Indices]:
     return _nearest_in(cost, problem, 0, columns=False), _nearest_in(cost, problem, 0, columns=True)
 
 
-def _vectors(f_ref: Features, f_target: Features) -> tuple[Vectors, Vectors]:
-    """Descriptors as float32 vectors; bytes become bits."""
+@dataclass(frozen=True, slots=True)
+class _Floats:
+    """Float descriptors; `problem` may hold them scaled, which changes no neighbour."""
+
+    ref: Vectors
+    target: Vectors
+    problem: _Problem
+
+    def swapped(self) -> _Floats:
+        return _Floats(self.target, self.ref, self.problem.swapped())
+
+    def reversed(self) -> _Floats:
+        return _Floats(self.ref[::-1], self.target[::-1], self.problem.reversed())
+
+    def forward(self, exclude: Indices | None = None) -> Indices:
+        return _row_nearest(self.problem, exclude)
+
+    def both(self) -> tuple[Indices, Indices]:
+        return _mutual(self.problem)
+
+    def distances(self, i: Indices, j: Indices) -> Costs:
+        return np.sqrt(_by_blocks(_squared_distance, self.ref, self.target, i, j))
+
+
+def _words(descriptors: NDArray[np.uint8]) -> Words:
+    """(N, D) bytes as (N, W) words, the last one filled up with zeros."""
+    n, length = descriptors.shape
+    padded = np.zeros((n, -(-length // 8) * 8), np.uint8)
+    padded[:, :length] = descriptors
+    return padded.view(np.uint64)
+
+
+def _search(f_ref: Features, f_target: Features, metric: str) -> _Search | None:
+    """The search for these descriptors; None if either image has no keypoint."""
     a, b = f_ref.descriptors, f_target.descriptors
     if a is None or b is None:
         raise FeatureError(
@@ -149,40 +275,58 @@ def _vectors(f_ref: Features, f_target: Features) -> tuple[Vectors, Vectors]:
             f"descriptors of the two images differ: ({len(a)}, {a.shape[1]}) {a.dtype} and "
             f"({len(b)}, {b.shape[1]}) {b.dtype}"
         )
+    if not len(a) or not len(b):
+        return None
     if a.dtype == np.uint8:
-        bits_a, bits_b = (np.unpackbits(x.astype(np.uint8, copy=False), axis=1) for x in (a, b))
-        return bits_a.astype(np.float32), bits_b.astype(np.float32)
-    return a.astype(np.float32, copy=False), b.astype(np.float32, copy=False)
+        return _Bits(*(_words(x.astype(np.uint8, copy=False)) for x in (a, b)))
+    ref, target = (x.astype(np.float32, copy=False) for x in (a, b))
+    return _Floats(ref, target, _problem(ref, target, metric))
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
     """Nearest neighbour of every keypoint in the other image, in both directions; see :func:`neighbours`."""
 
-    ref: Vectors
-    target: Vectors
-    problem: _Problem
+    search: _Search
     forward: Indices
     backward: Indices
+    order: str = "best_first"
 
     def completed(self) -> Neighbours:
         """With the direction from target to reference, where it was left out."""
-        if len(self.backward) == len(self.target):
+        if len(self.backward) == len(self.search.target):
             return self
-        return replace(self, backward=_row_nearest(self.problem.swapped()))
+        return replace(self, backward=_forward(self.search.swapped(), self.order))
 
     def swapped(self) -> Neighbours:
         """The same neighbours seen from the target."""
-        return Neighbours(self.target, self.ref, self.problem.swapped(), self.backward, self.forward)
+        return Neighbours(self.search.swapped(), self.backward, self.forward, self.order)
 
     def distances(self, i: Indices, j: Indices) -> Costs:
         """L2 or Hamming distances of the pairs (i, j)."""
-        squared = _by_blocks(_squared_distance, self.ref, self.target, i, j)
-        return squared if self.problem.metric == "bits" else np.sqrt(squared)
+        return self.search.distances(i, j)
 
 
-def neighbours(f_ref: Features, f_target: Features, metric: str = "l2", both: bool = True) -> Neighbours | None:
-    """Find nearest neighbours in both directions with one matrix product.
+def _forward(search: _Search, order: str, exclude: Indices | None = None) -> Indices:
+    """Nearest target of each reference descriptor; of equally near ones the first, for ``best_last`` the last."""
+    if order == "best_first":
+        return search.forward(exclude)
+    last = len(search.target) - 1
+    return last - search.reversed().forward(None if exclude is None else last - exclude[::-1])[::-1]
+
+
+def _both(search: _Search, order: str) -> tuple[Indices, Indices]:
+    """:func:`_forward` and the same from the target."""
+    if order == "best_first":
+        return search.both()
+    forward, backward = search.reversed().both()
+    return len(search.target) - 1 - forward[::-1], len(search.ref) - 1 - backward[::-1]
+
+
+def neighbours(
+    f_ref: Features, f_target: Features, metric: str = "l2", both: bool = True, order: str = "best_first"
+) -> Neighbours | None:
+    """Find nearest neighbours in both directions at once.
 
     Parameters
     ----------
@@ -191,6 +335,8 @@ def neighbours(f_ref: Features, f_target: Features, metric: str = "l2", both: bo
         Binary descriptors always use the Hamming distance.
     both : bool
         False: only from reference to target; the other direction is left empty.
+    order : {"best_first", "best_last"}
+        Of equally near neighbours the one with the lowest, or the highest, index is taken.
 
     Returns
     -------
@@ -201,13 +347,11 @@ def neighbours(f_ref: Features, f_target: Features, metric: str = "l2", both: bo
     FeatureError
         If descriptors are missing or of different type or length.
     """
-    ref, target = _vectors(f_ref, f_target)
-    if not len(ref) or not len(target):
+    search = _search(f_ref, f_target, metric)
+    if search is None:
         return None
-    binary = f_ref.descriptors is not None and f_ref.descriptors.dtype == np.uint8
-    problem = _problem(ref, target, "bits" if binary else metric)
-    forward, backward = _mutual(problem) if both else (_row_nearest(problem), np.zeros(0, np.intp))
-    return Neighbours(ref, target, problem, forward, backward)
+    forward, backward = _both(search, order) if both else (_forward(search, order), np.zeros(0, np.intp))
+    return Neighbours(search, forward, backward, order)
 
 
 def match(f_ref: Features, f_target: Features, config: MatcherConfig, known: Neighbours | None = None) -> Matches:
@@ -221,15 +365,16 @@ def match(f_ref: Features, f_target: Features, config: MatcherConfig, known: Nei
         reference keypoint, ``none`` nothing. ``metric``: neighbours by L2 distance or largest scalar product (``dot``);
         uint8 descriptors always by Hamming distance. ``max_distance`` keeps distances below it. ``ratio`` keeps matches
         whose distance is below ratio times the distance of the reference keypoint's second neighbour (Lowe 2004); with
-        a single target keypoint there is no second and the match is kept.
+        a single target keypoint there is no second and the match is kept. ``order``: ``best_last`` gives what the
+        keypoints of both images in reverse order would, in the indices of the order given.
     known : Neighbours, optional
-        What :func:`neighbours` found for the same features and metric, to save the search.
+        What :func:`neighbours` found for the same features, metric and order, to save the search.
 
     Returns
     -------
     Matches
         Sorted by reference index; distances are L2 (also for ``dot``) or Hamming. Equal distances go to the lowest
-        index. Empty if either image has no keypoint.
+        index (both the other way round for ``best_last``). Empty if either image has no keypoint.
 
     Raises
     ------
@@ -240,7 +385,7 @@ def match(f_ref: Features, f_target: Features, config: MatcherConfig, known: Nei
         return _empty()
     if config.kind not in ("mutual_nn", "nn"):
         raise ConfigError(f"protocol.matcher.kind={config.kind!r} is not possible; allowed: mutual_nn, nn, none")
-    found = known or neighbours(f_ref, f_target, config.metric, both=config.kind == "mutual_nn")
+    found = known or neighbours(f_ref, f_target, config.metric, config.kind == "mutual_nn", config.order)
     if found is None:
         return _empty()
     i = np.arange(len(found.forward))
@@ -249,12 +394,13 @@ def match(f_ref: Features, f_target: Features, config: MatcherConfig, known: Nei
     j = found.forward[i]
     distance = found.distances(i, j)
     kept = np.ones(len(i), np.bool_)
-    if config.ratio is not None and len(found.target) > 1:
-        second = _row_nearest(found.problem, exclude=found.forward)[i]
+    if config.ratio is not None and len(f_target) > 1:
+        second = _forward(found.search, found.order, exclude=found.forward)[i]
         kept &= distance < config.ratio * found.distances(i, second)
     if config.max_distance is not None:
         kept &= distance < config.max_distance
-    return _matches(i[kept], j[kept], distance[kept])
+    rows = np.flatnonzero(kept)[:: -1 if config.order == "best_last" else 1]
+    return _matches(i[rows], j[rows], distance[rows])
 
 
 def nearest_both(found: Neighbours | None) -> tuple[Matches, Matches]:
@@ -268,8 +414,8 @@ def nearest_both(found: Neighbours | None) -> tuple[Matches, Matches]:
     Returns
     -------
     ref_to_target, target_to_ref : Matches
-        What :func:`match` gives with ``kind: nn`` and the images in either order: row k of the second is (target
-        keypoint k, its nearest reference keypoint).
+        What :func:`match` gives with ``kind: nn`` and the images in either order, sorted by index: row k of the second
+        is (target keypoint k, its nearest reference keypoint).
     """
     if found is None:
         return _empty(), _empty()

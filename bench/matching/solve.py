@@ -87,7 +87,8 @@ class Solved:
         """Nearest neighbours of all keypoints in both directions; None where an image has no keypoint or descriptor."""
         if not self.f_ref or not self.f_target or self.f_ref.descriptors is None:
             return None
-        found = self._found or neighbours(self.f_ref, self.f_target, self.protocol.matcher.metric)
+        config = self.protocol.matcher
+        found = self._found or neighbours(self.f_ref, self.f_target, config.metric, order=config.order)
         return found and found.completed()
 
     @cached_property
@@ -144,7 +145,7 @@ def solve(prepared: PreparedPair, f_ref: Features, f_target: Features, protocol:
     matches = Matches(np.zeros((0, 2), np.int32), np.zeros(0, np.float32))
     if len(f_ref) and len(f_target):
         start = time.perf_counter_ns()
-        found = neighbours(f_ref, f_target, config.metric, both=config.kind == "mutual_nn")
+        found = neighbours(f_ref, f_target, config.metric, config.kind == "mutual_nn", config.order)
         matches = match(f_ref, f_target, config, found)
         match_ms = (time.perf_counter_ns() - start) / 1e6
     xy = f_ref.keypoints[matches.indices[:, 0]], f_target.keypoints[matches.indices[:, 1]]

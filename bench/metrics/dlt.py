@@ -13,12 +13,14 @@ from bench.matching.solve import Estimates, Solved
 from bench.metrics.record import Column, Metric
 
 
-def dlt_estimate(xy_ref: ArrayLike, xy_target: ArrayLike) -> Transform | None:
+def dlt_estimate(xy_ref: ArrayLike, xy_target: ArrayLike, solver: str = "svd") -> Transform | None:
     """Least-squares homography on all matches (normalised DLT); a test of how pure the matches are.
 
     Parameters
     ----------
     xy_ref, xy_target : (M, 2) float
+    solver : {"svd", "lu"}
+        See :func:`bench.geometry.dlt.dlt_homography`.
 
     Returns
     -------
@@ -28,13 +30,14 @@ def dlt_estimate(xy_ref: ArrayLike, xy_target: ArrayLike) -> Transform | None:
     a, b = np.asarray(xy_ref, dtype=np.float64), np.asarray(xy_target, dtype=np.float64)
     if len(a) < 4 or collinear(a) or collinear(b):
         return None
-    H = dlt_homography(a, b)
+    H = dlt_homography(a, b, solver)
     return H if is_valid_homography(H) else None
 
 
 def measure(solved: Solved, _: Estimates | None) -> dict[str, object]:
     """``dlt_corner_error_px`` of one pair."""
-    return {"dlt_corner_error_px": solved.corner_error_px(dlt_estimate(solved.xy_ref, solved.xy_target))}
+    H = dlt_estimate(solved.xy_ref, solved.xy_target, solved.protocol.dlt_solver)
+    return {"dlt_corner_error_px": solved.corner_error_px(H)}
 
 
 METRIC = Metric(

@@ -27,10 +27,12 @@ from bench.schema.methods import (
     ModelConfig,
     OpenCVConfig,
     ProtocolNms,
+    ProtocolSift,
     SelectedModel,
     SuperPointConfig,
 )
 from bench.schema.protocol import (
+    DLT_SOLVERS,
     ESTIMATORS,
     METRICS,
     EstimatorConfig,
@@ -40,10 +42,12 @@ from bench.schema.protocol import (
     MatcherConfig,
     NmsConfig,
     ProtocolConfig,
+    SiftConfig,
 )
 from bench.schema.run import EstimatorSweepConfig, LatencyConfig, RunConfig, TimeoutsConfig
 
 __all__ = [
+    "DLT_SOLVERS",
     "ESTIMATORS",
     "METRICS",
     "CustomConfig",
@@ -68,9 +72,11 @@ __all__ = [
     "PhotosConfig",
     "ProtocolConfig",
     "ProtocolNms",
+    "ProtocolSift",
     "RotationScaleConfig",
     "RunConfig",
     "SelectedModel",
+    "SiftConfig",
     "SuperPointConfig",
     "TimeoutsConfig",
     "at_least",

@@ -9,7 +9,7 @@ from omegaconf import II, MISSING
 
 from bench.core.errors import ConfigError
 from bench.schema.checks import at_least, one_of, within
-from bench.schema.protocol import NmsConfig
+from bench.schema.protocol import NmsConfig, SiftConfig
 
 
 @dataclass
@@ -38,6 +38,16 @@ class ProtocolNms(NmsConfig):
     size: int = II("protocol.keypoints.nms.size")
     iou: float = II("protocol.keypoints.nms.iou")
     applies_to: str = II("protocol.keypoints.nms.applies_to")
+
+
+@dataclass
+class ProtocolSift(SiftConfig):
+    """Parameters of SIFT as the protocol has them, tied key by key like :class:`ProtocolNms`."""
+
+    contrast_threshold: float = II("protocol.keypoints.sift.contrast_threshold")
+    edge_threshold: float = II("protocol.keypoints.sift.edge_threshold")
+    octave_layers: int = II("protocol.keypoints.sift.octave_layers")
+    precise_upscale: bool = II("protocol.keypoints.sift.precise_upscale")
 
 
 @dataclass
@@ -126,8 +136,10 @@ class OpenCVConfig(MethodConfig):
     classical_max: int | None = II("protocol.keypoints.classical_max")
     integer: bool = II("protocol.keypoints.integer")
     nms: NmsConfig = field(default_factory=ProtocolNms)
+    sift: SiftConfig = field(default_factory=ProtocolSift)
+    """Of sift and rootsift."""
     params: dict[str, Any] = field(default_factory=dict)
-    """Keyword arguments of OpenCV's create function."""
+    """Keyword arguments of OpenCV's create function; they override the keys above."""
 
     def __post_init__(self) -> None:
         one_of("method.algorithm", self.algorithm, ("sift", "rootsift", "orb", "akaze", "brisk", "kaze"))

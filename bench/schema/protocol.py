@@ -10,16 +10,24 @@ from bench.core.doors import Door
 from bench.core.errors import ConfigError
 from bench.schema.checks import at_least, one_of, within
 
+ADDED = {"added": True}
+"""Metadata of a key that is younger than the first presets. Its default is what was done before it existed, and the
+hash of a protocol leaves it out there, so that a new key changes no hash; see :mod:`bench.schema.identity`."""
+
 
 @dataclass
 class ImageConfig:
     """How a source image becomes the evaluated image."""
 
     grey: str = "bt601"
-    """bt601 | bt601_swapped (BGR read as RGB, as rpautrat does) | bt709 (scikit-image)."""
+    """bt601 | bt601_swapped (BGR read as RGB by TensorFlow, as rpautrat does) | bt601_swapped_cv2 (the same by OpenCV,
+    as pytorch-superpoint does) | bt709 (scikit-image)."""
     policy: str = "short_side"
     """original | short_side | fixed (stretch) | cover_crop (scale to cover, centre crop) |
     cover_topleft (scale to cover, crop at the top left corner)."""
+    crop_first: bool = field(default=False, metadata=ADDED)
+    """cover_crop and cover_topleft: cut the source image, its sides truncated to whole pixels, and stretch that part to
+    the target size (pytorch-superpoint), instead of cutting the resized image."""
     short_side: int = 480
     height: int = 480
     width: int = 640
@@ -42,7 +50,7 @@ class ImageConfig:
 
     def __post_init__(self) -> None:
         p = "protocol.image"
-        one_of(f"{p}.grey", self.grey, ("bt601", "bt601_swapped", "bt709"))
+        one_of(f"{p}.grey", self.grey, ("bt601", "bt601_swapped", "bt601_swapped_cv2", "bt709"))
         one_of(f"{p}.policy", self.policy, ("original", "short_side", "fixed", "cover_crop", "cover_topleft"))
         one_of(f"{p}.kernel", self.kernel, ("area", "linear", "tf1_bilinear"))
         one_of(f"{p}.rounding", self.rounding, ("round", "truncate", "ceil"))
@@ -53,6 +61,11 @@ class ImageConfig:
         for key in ("short_side", "height", "width"):
             at_least(f"{p}.{key}", getattr(self, key), 16)
         at_least(f"{p}.multiple_of", self.multiple_of, 1)
+        if self.crop_first and self.policy not in ("cover_crop", "cover_topleft"):
+            raise ConfigError(
+                f"{p}.crop_first=true is not possible with {p}.policy={self.policy}, which cuts nothing to a target "
+                "size; allowed with: cover_crop, cover_topleft"
+            )
 
 
 @dataclass
@@ -75,6 +88,24 @@ class NmsConfig:
 
 
 @dataclass
+class SiftConfig:
+    """Parameters of OpenCV's SIFT (and RootSIFT); the defaults are OpenCV's."""
+
+    contrast_threshold: float = field(default=0.04, metadata=ADDED)
+    edge_threshold: float = field(default=10.0, metadata=ADDED)
+    octave_layers: int = field(default=3, metadata=ADDED)
+    precise_upscale: bool = field(default=False, metadata=ADDED)
+    """True: the first octave, the image enlarged twice, has its pixels where the coordinates say. OpenCV's default
+    moves all keypoints by a quarter of a pixel to the right and down, which does not cancel where images are turned."""
+
+    def __post_init__(self) -> None:
+        p = "protocol.keypoints.sift"
+        within(f"{p}.contrast_threshold", self.contrast_threshold, 0.0, 1.0)
+        at_least(f"{p}.edge_threshold", self.edge_threshold, 0.0)
+        within(f"{p}.octave_layers", self.octave_layers, 1, 100)
+
+
+@dataclass
 class KeypointsConfig:
     """The keypoint budget and who gets into it."""
 
@@ -91,6 +122,7 @@ class KeypointsConfig:
     """Truncate coordinates of classical keypoints to integers, one keypoint per pixel (rpautrat)."""
     gt_filter: bool = False
     """Remove keypoints whose ground-truth warp leaves the other image, before the budget (rpautrat; a leak)."""
+    sift: SiftConfig = field(default_factory=SiftConfig, metadata=ADDED)
 
     def __post_init__(self) -> None:
         at_least("protocol.keypoints.max", self.max, 0)
@@ -106,10 +138,16 @@ class MatcherConfig:
     metric: str = "l2"
     """l2 | dot. Binary descriptors always use Hamming."""
     max_distance: float | None = None
-    """Largest L2 distance of a match between descriptors of unit length; others (SIFT, binary) are not limited."""
+    """Largest L2 distance of a match between float descriptors of unit length (networks, RootSIFT); others (SIFT,
+    binary) are not limited."""
     ratio: float | None = None
+    order: str = field(default="best_first", metadata=ADDED)
+    """Order of the matches by the score of the reference keypoint, in which the estimator gets them: best_first |
+    best_last (rpautrat, whose keypoints ascend by score). Of equally near neighbours the first in that order is
+    taken."""
 
     def __post_init__(self) -> None:
+        one_of("protocol.matcher.order", self.order, ("best_first", "best_last"))
         one_of("protocol.matcher.kind", self.kind, ("mutual_nn", "nn", "none"))
         one_of("protocol.matcher.metric", self.metric, ("l2", "dot"))
         at_least("protocol.matcher.max_distance", self.max_distance, 0.0)
@@ -152,9 +190,6 @@ class HomographyMetricConfig:
     """mean of per-pair success | median of corner errors (glue-factory prints both AUC and medians)."""
     auc: str = "exact"
     """exact | trapezoid (SuperGlue, glue-factory, SiLK)."""
-    failure: str = "inf"
-    """inf | threshold_plus_one (SiLK: a failure counts as error threshold+1): recorded with the preset; accuracy and
-    AUC at that threshold are the same either way."""
     frame: str = "evaluated"
     """evaluated | source: the frame in which corner errors are measured."""
 
@@ -167,10 +202,10 @@ class HomographyMetricConfig:
         one_of(f"{p}.corners", self.corners, ("size_minus_one", "size"))
         one_of(f"{p}.aggregate", self.aggregate, ("mean", "median"))
         one_of(f"{p}.auc", self.auc, ("exact", "trapezoid"))
-        one_of(f"{p}.failure", self.failure, ("inf", "threshold_plus_one"))
         one_of(f"{p}.frame", self.frame, ("evaluated", "source"))
 
 
+DLT_SOLVERS = ("svd", "lu")
 METRICS = Door(
     "metric",
     "bench.metrics",
@@ -203,6 +238,8 @@ class ProtocolConfig:
     estimator: EstimatorConfig = field(default_factory=EstimatorConfig)
     metrics: list[str] = field(default_factory=lambda: list(METRICS))
     homography: HomographyMetricConfig = field(default_factory=HomographyMetricConfig)
+    dlt_solver: str = field(default="svd", metadata=ADDED)
+    """svd | lu: how the metric `dlt` solves its system; see :func:`bench.geometry.dlt.dlt_homography`."""
     repeatability_px: float = 3.0
     """Distance of a repeated, localised or correctly matched point (repeatability, localisation error, NN mAP,
     matching score)."""
@@ -232,6 +269,7 @@ class ProtocolConfig:
             )
         at_least("protocol.repeatability_px", self.repeatability_px, 0.0)
         at_least("protocol.repeatability_max", self.repeatability_max, 0)
+        one_of("protocol.dlt_solver", self.dlt_solver, DLT_SOLVERS)
         one_of("protocol.repeatability_empty", self.repeatability_empty, ("zero", "drop"))
         one_of("protocol.shared_region", self.shared_region, ("pixel_centres", "size"))
         one_of("protocol.precision_error", self.precision_error, ("one_way", "symmetric"))

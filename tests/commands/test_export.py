@@ -17,7 +17,7 @@ from bench.data import load
 from bench.features.base import create
 from bench.run.extraction import items_of, prepare_item
 from bench.run.store import Extraction, RunStore
-from bench.schema import DetectorConfig, ImportedConfig, NmsConfig, OpenCVConfig, RunConfig
+from bench.schema import DetectorConfig, ImportedConfig, NmsConfig, OpenCVConfig, RunConfig, SiftConfig
 
 METHODS = ("sift", "orb", "harris")
 
@@ -38,7 +38,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Evalu
     store = RunStore(place / "r")
     common = {"max_keypoints": 60, "threads": 1, "nms": NmsConfig()}
     configs = {
-        "sift": OpenCVConfig(algorithm="sift", classical_max=None, integer=False, **common),
+        "sift": OpenCVConfig(algorithm="sift", classical_max=None, integer=False, sift=SiftConfig(), **common),
         "orb": OpenCVConfig(algorithm="orb", classical_max=None, integer=False, **common),
         "harris": DetectorConfig(algorithm="harris", **common),
     }

@@ -15,6 +15,7 @@ from bench.core.types import EvaluatedImage, ImageRef, Pair, Size
 from bench.data.prepare import plan, prepare_image, prepare_pair, resize, source_to_evaluated, to_grey
 from bench.geometry.transforms import transform_points
 from bench.schema import ImageConfig
+from bench.schema.presets import preset
 
 SOURCE = Size(300, 410)
 CENTRES = np.array([[80.3, 70.6], [205.7, 90.2], [318.1, 75.4], [110.8, 210.9], [221.5, 200.0], [312.4, 222.3]])
@@ -32,6 +33,9 @@ GEOMETRIES = [
     {"policy": "cover_crop", "height": 240, "width": 320, "rounding": "truncate"},
     {"policy": "cover_crop", "height": 200, "width": 300, "rounding": "truncate"},
     {"policy": "cover_topleft", "height": 240, "width": 320},
+    {"policy": "cover_topleft", "height": 240, "width": 320, "crop_first": True},
+    {"policy": "cover_topleft", "height": 200, "width": 300, "crop_first": True},
+    {"policy": "cover_crop", "height": 240, "width": 300, "crop_first": True},
 ]
 
 
@@ -214,6 +218,48 @@ def test_sizes_are_what_the_policy_promises(
     assert layout.nominal_crop == layout.crop or rounding != "truncate" or policy != "cover_crop"
 
 
+def test_crop_first_cuts_the_source_to_whole_pixels_and_stretches_that_part() -> None:
+    """700x1000 covers 240x320 by a factor .3429: 320 / .3429 = 933.3 columns are cut to 933, all 700 rows stay."""
+    source = Size(700, 1000)
+    config = ImageConfig(policy="cover_topleft", height=240, width=320, crop_first=True)
+    layout = plan(source, config)
+    assert (layout.part, layout.part_at, layout.resized, layout.crop) == (
+        Size(700, 933),
+        (0, 0),
+        Size(240, 320),
+        (0, 0),
+    )
+    T = source_to_evaluated(source, layout, config)
+    # Half-pixel centres: the outer edges -0.5 and 932.5 (699.5) of the part become -0.5 and 319.5 (239.5).
+    edges = transform_points(T, [[-0.5, -0.5], [932.5, 699.5]])
+    np.testing.assert_allclose(edges, [[-0.5, -0.5], [319.5, 239.5]], atol=1e-12)
+    centred = ImageConfig(policy="cover_crop", height=240, width=320, crop_first=True)
+    layout = plan(source, centred)
+    assert layout.part_at == (33, 0)
+    edges = transform_points(source_to_evaluated(source, layout, centred), [[32.5, -0.5], [965.5, 699.5]])
+    np.testing.assert_allclose(edges, [[-0.5, -0.5], [319.5, 239.5]], atol=1e-12)
+    # Resized first, the same image is 343 columns wide, of which 320 are kept: 0.11 px away at the right edge.
+    last = ImageConfig(policy="cover_topleft", height=240, width=320)
+    edge = transform_points(source_to_evaluated(source, plan(source, last), last), [[932.5, 699.5]])
+    assert edge[0, 0] - 319.5 == pytest.approx(933 * 343 / 1000 - 320)
+
+
+@pytest.mark.parametrize("size", [(480, 640), (600, 950), (850, 680), (765, 1000), (1024, 768), (300, 410)])
+def test_pytorch_superpoint_image_is_the_sources(size: tuple[int, int], tmp_path: Path) -> None:
+    """Its steps written out: grey, cut, resize, with the lines of its loader done by hand."""
+    rng = np.random.default_rng(size)
+    image = cv2.GaussianBlur(rng.integers(0, 256, (*size, 3), dtype=np.uint8), (0, 0), 2)
+    ref = write(tmp_path, "1", image)
+    scale = max(240 / size[0], 320 / size[1])
+    grey = np.rint(image @ np.array([0.299, 0.587, 0.114]))  # the first channel, blue, weighted as red
+    cut = grey[: int(240 / scale), : int(320 / scale)].astype(np.uint8)
+    expected = cv2.resize(cut, (320, 240), interpolation=cv2.INTER_AREA)
+    found = prepare_image(ref, preset("pytorch_superpoint").image)
+    assert np.abs(found.grey.astype(int) - expected).max() <= 1
+    # Nominal scale of image 1 for both, whatever was cut.
+    np.testing.assert_allclose(found.T_source_to_evaluated, np.diag([scale, scale, 1]), atol=1e-12)
+
+
 def test_multiple_of_crops_or_enlarges() -> None:
     crop = plan(SOURCE, ImageConfig(policy="original", multiple_of=16))
     assert (crop.resized, crop.evaluated) == (SOURCE, Size(288, 400))
@@ -229,7 +275,9 @@ def test_images_that_become_too_small_are_refused(tmp_path: Path) -> None:
 
 def test_grey_weights() -> None:
     pixels = np.array([[[200, 0, 0], [0, 200, 0], [0, 0, 200], [255, 255, 255]]], dtype=np.uint8)  # B, G, R, white
-    levels = {mode: to_grey(pixels, mode, fractional=True)[0] * 255 for mode in ("bt601", "bt601_swapped", "bt709")}
+    modes = ("bt601", "bt601_swapped", "bt601_swapped_cv2", "bt709")
+    levels = {mode: to_grey(pixels, mode, fractional=True)[0] * 255 for mode in modes}
+    np.testing.assert_allclose(levels["bt601_swapped_cv2"], [60, 117, 23, 255], atol=1e-3)
     np.testing.assert_allclose(levels["bt601"], [22.8, 117.4, 59.8, 255], atol=1e-3)
     np.testing.assert_allclose(levels["bt709"], [14.42, 143.08, 42.5, 255], atol=1e-3)
     # TensorFlow's uint8 result: floor(255.5 / 255 * level), blue weighted as red.

@@ -16,7 +16,7 @@ from bench.core.types import Context, EvaluatedImage, Features, Size
 from bench.features import opencv
 from bench.features.base import create
 from bench.features.opencv import find_factory, one_per_pixel, root_sift, suppress_keypoints
-from bench.schema import CustomConfig, NmsConfig, OpenCVConfig
+from bench.schema import CustomConfig, NmsConfig, OpenCVConfig, SiftConfig
 
 ALGORITHMS = ("sift", "rootsift", "orb", "akaze", "brisk", "kaze")
 DESCRIPTORS = {
@@ -33,7 +33,13 @@ def textured(height: int = 240, width: int = 320, seed: int = 0) -> EvaluatedIma
 
 
 def extractor(algorithm: str, tmp_path: Path, threads: int = 1, **values: Any) -> opencv.OpenCVExtractor:
-    values = {"max_keypoints": 200, "classical_max": None, "integer": False, "nms": NmsConfig()} | values
+    values = {
+        "max_keypoints": 200,
+        "classical_max": None,
+        "integer": False,
+        "nms": NmsConfig(),
+        "sift": SiftConfig(),
+    } | values
     config = OpenCVConfig(algorithm=algorithm, threads=threads, **values)
     made = create(algorithm, config, Context(threads, tmp_path, tmp_path))
     assert isinstance(made, opencv.OpenCVExtractor)
@@ -88,7 +94,7 @@ def test_classical_max_is_asked_of_the_detector(tmp_path: Path) -> None:
     best_of_400 = extract("orb", tmp_path, max_keypoints=100, classical_max=400)
     assert len(asked_100) == len(best_of_400) == 100
     assert best_of_400.scores.sum() > asked_100.scores.sum()
-    assert extractor("sift", tmp_path, classical_max=77).info().fingerprint["params"] == {"nfeatures": 77}
+    assert extractor("sift", tmp_path, classical_max=77).info().fingerprint["params"]["nfeatures"] == 77
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -201,6 +207,38 @@ def test_stage_times_and_info(tmp_path: Path) -> None:
     assert info.has_descriptors
     assert info.versions == {"opencv": cv2.__version__}
     assert info.threads["opencv"] == 1
+
+
+@pytest.mark.parametrize("algorithm", ["sift", "rootsift"])
+def test_precise_upscale_leaves_keypoints_where_they_are(algorithm: str, tmp_path: Path) -> None:
+    """A turn by 180 degrees is exact: x becomes W - 1 - x. A shift of all keypoints does not turn with the image."""
+    image = textured()
+    turned = EvaluatedImage("set/2", np.ascontiguousarray(image.grey[::-1, ::-1]), np.eye(3))
+    shifts = {}
+    for precise in (True, False):
+        made = extractor(algorithm, tmp_path, max_keypoints=0, sift=SiftConfig(precise_upscale=precise))
+        a, b = (made.extract(x)[0].keypoints for x in (image, turned))
+        back = np.array([image.size.width - 1, image.size.height - 1]) - b
+        nearest = back[np.hypot(*(a[:, None] - back[None]).transpose(2, 0, 1)).argmin(axis=1)]
+        shifts[precise] = np.median(a - nearest, axis=0)
+        word = "precise" if precise else "default"
+        assert made.info().precision == {"label": f"fp32, {word} upscale"}
+    np.testing.assert_allclose(shifts[True], 0, atol=0.03)
+    np.testing.assert_allclose(shifts[False], 0.5, atol=0.1)  # a quarter of a pixel from each image
+
+
+def test_the_protocols_parameters_of_sift_reach_opencv(tmp_path: Path) -> None:
+    few = extract("sift", tmp_path, max_keypoints=0, sift=SiftConfig(contrast_threshold=0.1))
+    default, many = (
+        extract("sift", tmp_path, max_keypoints=0, sift=s)
+        for s in (SiftConfig(), SiftConfig(edge_threshold=40.0, octave_layers=5))
+    )
+    assert 0 < len(few) < len(default) < len(many)
+    plain = cv2.SIFT_create().detect(textured().grey, None)
+    assert len(default) == len(plain)
+    made = extractor("sift", tmp_path, sift=SiftConfig(precise_upscale=True), params={"enable_precise_upscale": False})
+    assert made.info().fingerprint["params"]["enable_precise_upscale"] is False
+    assert made.info().precision["label"] == "fp32, default upscale"
 
 
 def test_parameters_reach_opencv(tmp_path: Path) -> None:

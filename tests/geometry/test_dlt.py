@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.core.types import Size
 from bench.geometry.dlt import dlt_homography, normalisation, orient
 from bench.geometry.transforms import corner_error_px, transform_points, translation
+from tests.metrics.naive_protocol import dlt
 
 SIZE = Size(480, 640)
 CORNERS = np.array([[0, 0], [639, 0], [0, 479], [639, 479]], float)
@@ -42,6 +43,28 @@ def test_minimises_the_algebraic_error_of_normalised_points() -> None:
         assert algebraic(H + 1e-4 * rng.normal(size=(3, 3)) * np.abs(H)) > least
 
 
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(5, 40), noise=st.floats(0.3, 40))
+def test_lu_equals_a_naive_solution(seed: int, n: int, noise: float) -> None:
+    rng = np.random.default_rng(seed)
+    a = rng.uniform(0, [639, 479], (n, 2))
+    b = a + rng.normal(0, noise, a.shape)
+    found, expected = dlt_homography(a, b, "lu"), orient(dlt(a, b, "lu"), a)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())
+
+
+def test_lu_is_the_svd_on_exact_points_and_differs_on_wrong_ones() -> None:
+    rng = np.random.default_rng(4)
+    H = np.array([[0.9, 0.1, 20.0], [-0.05, 1.2, 3.0], [1e-4, -2e-4, 1.0]])
+    for n in (0, 1, 60):
+        xy = np.concatenate([CORNERS, rng.uniform(0, [639, 479], (n, 2))])
+        assert corner_error_px(dlt_homography(xy, transform_points(H, xy), "lu"), H, SIZE) < 1e-5
+    target = transform_points(H, xy)
+    target[:12] = rng.uniform(0, [639, 479], (12, 2))
+    errors = [corner_error_px(dlt_homography(xy, target, solver), H, SIZE) for solver in ("svd", "lu")]
+    assert abs(errors[0] - errors[1]) > 1
+
+
 def test_normalisation_has_mean_zero_and_mean_distance_sqrt_2() -> None:
     xy = np.random.default_rng(0).uniform(0, 500, (20, 2))
     moved = transform_points(normalisation(xy), xy)
@@ -63,3 +86,5 @@ def test_refuses_fewer_than_four() -> None:
         dlt_homography(CORNERS[:3], CORNERS[:3])
     with pytest.raises(ValueError, match="four"):
         dlt_homography(CORNERS, CORNERS[:3])
+    with pytest.raises(ValueError, match="svd, lu"):
+        dlt_homography(CORNERS, CORNERS, "qr")

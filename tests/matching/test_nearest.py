@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -33,6 +34,9 @@ def naive(a: np.ndarray, b: np.ndarray, config: MatcherConfig) -> list[tuple[int
     cost = distance
     if config.metric == "dot" and a.dtype != np.uint8:
         cost = [[-float((x.astype(float) * y.astype(float)).sum()) for y in b] for x in a]
+    if config.order == "best_last":
+        reverse = naive(a[::-1], b[::-1], replace(config, order="best_first"))
+        return [(len(a) - 1 - i, len(b) - 1 - j) for i, j in reverse]
     pairs = []
     for i in range(len(a)):
         j = min(range(len(b)), key=lambda j: (cost[i][j], j))
@@ -63,6 +67,7 @@ CONFIGS = st.builds(
     metric=st.sampled_from(["l2", "dot"]),
     max_distance=st.sampled_from([None, 2.0, 40.0]),
     ratio=st.sampled_from([None, 0.8, 1.0]),
+    order=st.sampled_from(["best_first", "best_last"]),
 )
 
 
@@ -162,6 +167,27 @@ def test_hamming_distance_counts_bits() -> None:
     assert match(features(a), features(b), MatcherConfig()).distances.tolist() == [9.0]
 
 
+def test_hamming_distance_of_long_descriptors_does_not_overflow() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.integers(0, 256, (3, 8200)).astype(np.uint8)
+    b = np.stack([~a[0], a[1] ^ 1])
+    found = match(features(a[:2]), features(b), MatcherConfig(kind="nn"))
+    assert pairs(found) == naive(a[:2], b, MatcherConfig(kind="nn"))
+    assert match(features(a[:1]), features(b[:1]), MatcherConfig()).distances.tolist() == [8200 * 8]
+    assert match(features(a[:1, :7]), features(b[:1, :7]), MatcherConfig()).distances.tolist() == [56]
+
+
+def test_best_last_turns_the_order_and_the_ties() -> None:
+    a = np.array([[1, 1], [1, 1], [9, 9]], np.float32)
+    found = match(features(a), features(a), MatcherConfig(order="best_last"))
+    assert pairs(found) == [(2, 2), (1, 1)]
+    assert pairs(match(features(a), features(a), MatcherConfig(kind="nn", order="best_last"))) == [
+        (2, 2),
+        (1, 1),
+        (0, 1),
+    ]
+
+
 def test_equal_descriptors_match_the_lowest_index() -> None:
     a = np.ones((4, 8), np.float32)
     assert pairs(match(features(a), features(a), MatcherConfig())) == [(0, 0)]
@@ -194,13 +220,15 @@ def test_no_keypoints_give_no_matches(kind: str, n: int, m: int) -> None:
     assert found.distances.shape == (0,)
 
 
-def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_blocks_change_nothing(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(5)
-    a, b = (rng.integers(0, 3, (k, 6)).astype(np.float32) for k in (50, 41))
+    a, b = (rng.integers(0, 3, (k, 6)).astype(dtype) for k in (50, 41))
     configs = [MatcherConfig(kind=kind, ratio=ratio) for kind in ("mutual_nn", "nn") for ratio in (None, 0.9)]
     whole = [match(features(a), features(b), config) for config in configs]
     monkeypatch.setattr(matching, "_BLOCK", 100)
     monkeypatch.setattr(matching, "_EXACT_BLOCK", 30)
+    monkeypatch.setattr(matching, "_BITS_BLOCK", 100)
     for config, expected in zip(configs, whole, strict=True):
         found = match(features(a), features(b), config)
         np.testing.assert_array_equal(found.indices, expected.indices)
@@ -212,13 +240,21 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_known_neighbours_change_nothing(seed: int, n: int, m: int, config: MatcherConfig, binary: bool) -> None:
     rng = np.random.default_rng(seed)
     a, b = (features(rng.integers(0, 3, (k, 4)).astype(np.uint8 if binary else np.float32)) for k in (n, m))
-    known, forward = neighbours(a, b, config.metric), neighbours(a, b, config.metric, both=False)
-    one_way = MatcherConfig(kind="nn", metric=config.metric)
+    known, forward = (
+        neighbours(a, b, config.metric, order=config.order),
+        neighbours(a, b, config.metric, False, config.order),
+    )
+    one_way = MatcherConfig(kind="nn", metric=config.metric, order=config.order)
+
+    def ascending(found: Matches) -> Matches:
+        order = np.argsort(found.indices[:, 0])
+        return Matches(found.indices[order], found.distances[order])
+
     for found, expected in (
         (match(a, b, config, known), match(a, b, config)),
-        (nearest_both(known)[0], match(a, b, one_way)),
-        (nearest_both(known)[1], match(b, a, one_way)),
-        (nearest_both(forward and forward.completed())[1], match(b, a, one_way)),
+        (nearest_both(known)[0], ascending(match(a, b, one_way))),
+        (nearest_both(known)[1], ascending(match(b, a, one_way))),
+        (nearest_both(forward and forward.completed())[1], ascending(match(b, a, one_way))),
         (match(b, a, config, known and known.swapped()), match(b, a, config)),
     ):
         np.testing.assert_array_equal(found.indices, expected.indices)

@@ -10,23 +10,47 @@ import pytest
 from bench.config import compose
 from bench.core.errors import ConfigError
 from bench.core.resources import resource
-from bench.schema import ProtocolConfig
+from bench.schema import ImageConfig, KeypointsConfig, MatcherConfig, ProtocolConfig, SiftConfig
 from bench.schema.identity import protocol_from, protocol_hash
 
 # A changed hash means changed constants: results under the old and the new preset must not be compared. Raise `version`
 # where the meaning of a constant changes in the code, and write the new hash here.
 HASHES = {
-    "strict": "9f7a1720819281c7",
+    "strict": "8365865b33b550ae",
     "paper": "6c904f8706d53636",
     "paper_repeatability": "4a3796923f2a03b1",
     "paper_repeatability_nms8": "b144e0af5eec65e0",
-    "rpautrat": "e3a760e0938fa8d8",
+    "rpautrat": "6ab53a3e6c7f6d6f",
     "rpautrat_repeatability": "e51aa1d56ced967c",
-    "gluefactory": "c1de695c211a42b9",
-    "gluefactory_poselib": "edeab7c941166869",
+    "gluefactory": "1cde1253b2c9bc09",
+    "gluefactory_poselib": "e7ce5327baa4ea35",
     "silk": "c1bea7490d968c2a",
     "d2net": "3c56eec16028a560",
-    "pytorch_superpoint": "062d8c224c51f52d",
+    "pytorch_superpoint": "9a66431ffaf166d4",
+}
+
+# Presets as they were before keys were added to and removed from the schema: what differs, and the hash of that time.
+NO_SIFT = (
+    "protocol.keypoints.sift.contrast_threshold=0.04",
+    "protocol.keypoints.sift.octave_layers=3",
+    "protocol.keypoints.sift.precise_upscale=false",
+)
+FIRST = {
+    "strict": ("9f7a1720819281c7", NO_SIFT),
+    "rpautrat": ("e3a760e0938fa8d8", ("protocol.matcher.order=best_first",)),
+    "gluefactory": ("c1de695c211a42b9", (*NO_SIFT, "protocol.dlt_solver=svd")),
+    "gluefactory_poselib": ("edeab7c941166869", (*NO_SIFT, "protocol.dlt_solver=svd")),
+    "pytorch_superpoint": (
+        "062d8c224c51f52d",
+        (
+            *NO_SIFT,
+            "protocol.image.crop_first=false",
+            "protocol.image.grey=bt601",
+            "protocol.keypoints.max=1000",
+            "protocol.matcher.max_distance=0.7",
+            "protocol.repeatability_empty=drop",
+        ),
+    ),
 }
 
 
@@ -67,6 +91,45 @@ def test_the_hash_ignores_prose_and_number_types_only() -> None:
     assert protocol_hash(base) == protocol_hash(ProtocolConfig(name="a", repeatability_px=3))
     for changes in ({"repeatability_px": 3.5}, {"version": 2}, {"gt_leak": True}, {"metrics": ["mma"]}):
         assert protocol_hash(base) != protocol_hash(ProtocolConfig(name="a", **changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", sorted(FIRST))
+def test_keys_that_came_later_change_no_hash_at_their_defaults(name: str) -> None:
+    old, undone = FIRST[name]
+    assert protocol_hash(preset(name, "protocol.version=1", *undone)) == old
+    assert preset(name).version == 2
+
+
+def test_every_added_key_changes_the_hash_once_it_is_used() -> None:
+    base = protocol_hash(ProtocolConfig(name="a"))
+    used = [
+        ProtocolConfig(name="a", dlt_solver="lu"),
+        ProtocolConfig(name="a", matcher=MatcherConfig(order="best_last")),
+        ProtocolConfig(name="a", image=ImageConfig(policy="cover_crop", crop_first=True)),
+        ProtocolConfig(name="a", image=ImageConfig(policy="cover_crop")),
+        *(
+            ProtocolConfig(name="a", keypoints=KeypointsConfig(sift=SiftConfig(**{key: value})))  # type: ignore[arg-type]
+            for key, value in (
+                ("contrast_threshold", 0.01), ("edge_threshold", 5.0), ("octave_layers", 4), ("precise_upscale", True)
+            )
+        ),
+    ]  # fmt: skip
+    assert len({base, *map(protocol_hash, used)}) == 1 + len(used)
+
+
+def test_a_manifest_of_an_older_schema_is_read() -> None:
+    for name, failure in (("paper", "inf"), ("silk", "threshold_plus_one")):
+        values = dataclasses.asdict(preset(name))
+        values["homography"]["failure"] = failure
+        for group, key in (("image", "crop_first"), ("keypoints", "sift"), ("matcher", "order")):
+            del values[group][key]
+        del values["dlt_solver"]
+        assert protocol_from(values) == preset(name)
+
+
+def test_crop_first_needs_a_policy_that_cuts() -> None:
+    with pytest.raises(ConfigError, match="cover_crop, cover_topleft"):
+        preset("strict", "protocol.image.crop_first=true")
 
 
 def test_an_override_changes_the_hash() -> None:
@@ -124,7 +187,15 @@ def test_constants_of_the_sources() -> None:
     assert (glue.precision_strict, glue.precision_error) == (True, "symmetric")
     assert preset("d2net").mma_px == [float(t) for t in range(1, 16)]
     assert preset("paper").matcher.kind == "nn"
-    assert preset("pytorch_superpoint").matcher.max_distance == 0.7
+    torch = preset("pytorch_superpoint")
+    assert (torch.matcher.kind, torch.matcher.max_distance, torch.keypoints.max, torch.repeatability_max) == (
+        "mutual_nn", None, 0, 1000,
+    )  # fmt: skip
+    assert (torch.image.crop_first, torch.image.grey, torch.repeatability_empty) == (True, "bt601_swapped_cv2", "zero")
+    assert glue.dlt_solver == preset("gluefactory_poselib").dlt_solver == "lu"
+    assert {name for name in HASHES if preset(name).dlt_solver == "lu"} == {"gluefactory", "gluefactory_poselib"}
+    assert {name for name in HASHES if preset(name).matcher.order == "best_last"} == {"rpautrat"}
+    assert {name for name in HASHES if preset(name).keypoints.sift.precise_upscale} == {"strict"}
     strict = preset("strict")
     assert (strict.estimator.repeats, strict.unstated, strict.gt_leak) == (10, [], False)
 
