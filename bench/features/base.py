@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bench.core.errors import ConfigError
 from bench.core.types import Context, EvaluatedImage, Features, ImageRef, MethodInfo, Size, StageTimes
+from bench.runtimes import base as runtimes
 from bench.runtimes.base import missing
 from bench.schema import MethodConfig, SuperPointConfig
 
@@ -79,6 +80,12 @@ class MeasuresThroughput(Protocol):
 
     def compile_costs(self, size: Size) -> dict[str, float]:
         """Cold and cached compilation in milliseconds."""
+
+
+def preload(config: MethodConfig) -> None:
+    """Import what a method needs and what depends on no model; nothing is loaded."""
+    if isinstance(config, SuperPointConfig):
+        runtimes.preload(config.backend)
 
 
 def create(name: str, config: MethodConfig, context: Context) -> Extractor:

@@ -298,10 +298,14 @@ def _workers(
     from bench.run.worker import Worker
 
     with ExitStack() as stack, progress("load methods", len(methods)) as step:
+        # Libraries are imported side by side, models are loaded one after another: their time to load is a result.
         workers = {}
         for name, method in methods.items():
-            workers[name] = Worker(name, method, context, store.directory / "logs" / f"{name}.log", timeouts)
+            log_path = store.directory / "logs" / f"{name}.log"
+            workers[name] = Worker(name, method, context, log_path, timeouts, wait=False)
             stack.callback(workers[name].close)
+        for name, worker in workers.items():
+            worker.start()
             step(name)
         yield workers
 

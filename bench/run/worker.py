@@ -35,6 +35,8 @@ class Worker:
     log : Path
         The child's stdout and stderr are appended here.
     timeouts : TimeoutsConfig
+    wait : bool
+        False: the process has begun when this returns, :meth:`start` loads the method.
 
     Raises
     ------
@@ -44,11 +46,19 @@ class Worker:
         If the process dies or does not answer.
     """
 
+    preload = "bench.features.base:preload"
+    """What the child calls while the parent starts other workers: ``(config) -> None``."""
     create = "bench.features.base:create"
     """What loads the method in the child: ``(name, config, context) -> Extractor``."""
 
     def __init__(
-        self, name: str, config: MethodConfig, context: Context, log: Path, timeouts: TimeoutsConfig | None = None
+        self,
+        name: str,
+        config: MethodConfig,
+        context: Context,
+        log: Path,
+        timeouts: TimeoutsConfig | None = None,
+        wait: bool = True,
     ) -> None:
         self.name = name
         self._config = config
@@ -67,12 +77,21 @@ class Worker:
                 "MKL_NUM_THREADS": threads,
             },
         )
-        self.start()
+        self.begin()
+        if wait:
+            self.start()
+
+    def begin(self) -> None:
+        """Start the process and let it import its libraries, without waiting for it."""
+        self._child.spawn()
+        self._child.ask("function", self.preload, self._config, timeout_s=self._timeouts.load_s)
 
     def start(self) -> None:
-        """Start the process and load the method."""
-        self._child.spawn()
+        """Start the process, unless it has begun, and load the method."""
+        if self._child.pid() is None:
+            self.begin()
         try:
+            self._child.answer()
             arguments = (self.name, self._config, self._context)
             self._child.create(self.create, *arguments, timeout_s=self._timeouts.load_s)
         except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from bench.schema import SuperPointConfig
 Outputs = Mapping[str, NDArray[np.float32]]
 
 RUNTIMES = {"tensorflow": "bench.runtimes.tensorflow", "openvino": "bench.runtimes.openvino"}
-"""Runtime -> module with ``load(config, directory, fingerprint, context) -> Network`` and ``missing(config)``."""
+"""Runtime -> module with `load(config, directory, fingerprint, context) -> Network`, `missing(config)` and `library()`."""
 
 
 class Network(Protocol):
@@ -40,6 +41,12 @@ def missing(config: SuperPointConfig) -> str | None:
     """
     found: str | None = importlib.import_module(RUNTIMES[config.backend]).missing(config)
     return found
+
+
+def preload(backend: str) -> None:
+    """Import the library of a runtime, which takes seconds and depends on no model; a missing one is said by `load`."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module(RUNTIMES[backend]).library()
 
 
 def load(config: SuperPointConfig, directory: Path, fingerprint: Fingerprint, context: Context) -> Network:

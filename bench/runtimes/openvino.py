@@ -53,6 +53,13 @@ def capabilities() -> list[str]:
     return list(openvino.Core().get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"))
 
 
+def library() -> Any:
+    """Import OpenVINO."""
+    import openvino
+
+    return openvino
+
+
 def load(config: SuperPointConfig, directory: Path, fingerprint: Fingerprint, context: Context) -> OpenVINONetwork:
     """Convert the SavedModel in `directory`, or take the IR from the cache, and load it.
 

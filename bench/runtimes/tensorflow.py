@@ -37,6 +37,15 @@ def load(config: SuperPointConfig, directory: Path, fingerprint: Fingerprint, co
     return TensorFlowNetwork(str(directory), fingerprint, outputs, context.threads)
 
 
+def library() -> Any:
+    """Import TensorFlow, without what its libraries print before their log level can be set."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _silent_stderr():
+        import tensorflow as tf
+    tf.get_logger().setLevel("ERROR")
+    return tf
+
+
 @contextlib.contextmanager
 def _silent_stderr() -> Iterator[None]:
     """Drop what TensorFlow's libraries print before their log level can be set; errors are raised all the same."""
@@ -55,10 +64,7 @@ class TensorFlowNetwork:
     """The signature of a SavedModel, pruned to the outputs that are asked for."""
 
     def __init__(self, directory: str, fingerprint: Fingerprint, outputs: tuple[str, ...], threads: int) -> None:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        with _silent_stderr():
-            import tensorflow as tf
-        tf.get_logger().setLevel("ERROR")
+        tf = library()
         # Refused once TensorFlow has started its threads; `info` reports the values in force.
         with contextlib.suppress(RuntimeError):
             tf.config.set_visible_devices([], "GPU")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -38,32 +39,32 @@ def stop_at_three(value: int) -> int:
     return value
 
 
-def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+@pytest.fixture(autouse=True)
+def no_child_is_left() -> Iterator[None]:
+    """Every process that a test starts has ended when it ends."""
+    before = psutil.Process().children(recursive=True)
+    yield
+    assert set(psutil.Process().children(recursive=True)) <= set(before)
 
 
 def test_a_task_for_every_key(tmp_path: Path) -> None:
     found = dict(map_in_children(double, {f"k{n}": n for n in range(7)}, 3, "a process", tmp_path / "log"))
     assert found == {f"k{n}": 2 * n for n in range(7)}
-    assert not children()
 
 
 def test_an_error_of_a_task_keeps_its_kind(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="^three is refused$"):
         list(map_in_children(refuse, dict.fromkeys(range(9), 3), 2, "a process", tmp_path / "log"))
-    assert not children()
 
 
 def test_a_killed_process_is_named(tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match="a process was killed by SIGKILL during die_at_three.*memory"):
         list(map_in_children(die_at_three, {n: n for n in range(9)}, 2, "a process", tmp_path / "log"))
-    assert not children()
 
 
 def test_a_silent_process_is_stopped(tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match="did not answer stop_at_three within 2 s"):
         list(map_in_children(stop_at_three, {n: n for n in range(9)}, 2, "a process", tmp_path / "log", 2.0))
-    assert not children()
 
 
 def test_a_function_in_a_process_of_its_own() -> None:
