@@ -18,7 +18,7 @@ from bench.schema import SuperPointConfig
 Outputs = Mapping[str, NDArray[np.float32]]
 
 RUNTIMES = {"tensorflow": "bench.runtimes.tensorflow", "openvino": "bench.runtimes.openvino"}
-"""Runtime -> module with `load(config, directory, fingerprint, context) -> Network`, `missing(config)` and `library()`."""
+"""Runtime -> module with `load(config, directory, fingerprint, context)`, `missing(config)` and `library()`."""
 
 
 class Network(Protocol):
