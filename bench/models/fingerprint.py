@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.core.errors import ModelError
 from bench.models.savedmodel import SavedModelGraph, read_saved_model
+from bench.models.variables import check_variables
 
 SPARSE_OUTPUTS = ("prob", "descriptors_raw")
 """What decoding needs; the other outputs are computed only for ``graph=full``."""
@@ -78,11 +79,12 @@ def read_fingerprint(directory: Path, input_scale: float | None = None) -> Finge
     Raises
     ------
     ModelError
-        If the folder holds no SavedModel, one whose graph could do more than compute, or one whose signature is not
-        that of SuperPoint or MagicPoint.
+        If the folder holds no SavedModel, one whose graph could do more than compute, one whose signature is not that
+        of SuperPoint or MagicPoint, or one whose variables are damaged or not finite.
     """
     graph = read_saved_model(directory)
     channels = _check_signature(graph, directory)
+    check_variables(directory)
     graph_sha256 = hashlib.sha256((directory / "saved_model.pb").read_bytes()).hexdigest()
     prob = graph.outputs["prob"].shape
     return Fingerprint(
@@ -102,8 +104,6 @@ def read_fingerprint(directory: Path, input_scale: float | None = None) -> Finge
 def _variables_sha256(directory: Path) -> str:
     digest = hashlib.sha256()
     files = sorted((directory / "variables").glob("variables.*"))
-    if not files:
-        raise ModelError(f"{directory}: no variables/ beside saved_model.pb; the SavedModel is incomplete")
     for path in files:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

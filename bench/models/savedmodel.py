@@ -15,10 +15,10 @@ from pathlib import Path
 
 from bench.core.errors import ModelError
 from bench.models.operations import Function, MetaGraph, Node, refused
+from bench.models.wire import Value, fields, integer, message, messages, text
 
 _DTYPES = {1: "float32", 3: "int32", 9: "int64"}
 
-Value = int | memoryview
 Shape = tuple[int, ...] | None
 
 
@@ -65,15 +65,15 @@ def read_saved_model(directory: Path) -> SavedModelGraph:
         )
     served: SavedModelGraph | None = None
     try:
-        for number, value in _fields(memoryview(data)):
+        for number, value in fields(memoryview(data)):
             if number != 2:
                 continue
-            if (reason := refused(_program(_bytes(value)))) is not None:
+            if (reason := refused(_program(message(value)))) is not None:
                 raise ModelError(
                     f"{path}: refused, {reason}; a SavedModel is a program, and this one could do more than compute "
                     "(docs/safety.md)"
                 )
-            served = served or _meta_graph(_bytes(value))
+            served = served or _meta_graph(message(value))
     except (ValueError, IndexError, struct.error) as error:
         raise ModelError(f"{path}: damaged or no SavedModel ({error}); fetch the model again") from error
     if served is None:
@@ -81,87 +81,30 @@ def read_saved_model(directory: Path) -> SavedModelGraph:
     return served
 
 
-def _varint(data: memoryview, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
-        if shift > 63:
-            raise ValueError("varint too long")
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, Value]]:
-    """Field numbers and values of one message: integers for varints, bytes for everything else."""
-    position, end = 0, len(data)
-    while position < end:
-        tag, position = _varint(data, position)
-        if tag >> 32 or not tag >> 3:
-            raise ValueError("impossible field number")  # parsers differ in what they make of it
-        wire = tag & 7
-        if wire == 0:
-            value, position = _varint(data, position)
-            yield tag >> 3, value
-            continue
-        length = {1: 8, 5: 4}.get(wire)
-        if wire == 2:
-            length, position = _varint(data, position)
-        if length is None:
-            raise ValueError(f"wire type {wire}")
-        if position + length > end:
-            raise ValueError("truncated")
-        yield tag >> 3, data[position : position + length]
-        position += length
-
-
-def _bytes(value: Value) -> memoryview:
-    if isinstance(value, int):
-        raise ValueError("number instead of a message")
-    return value
-
-
-def _text(value: Value) -> str:
-    return bytes(_bytes(value)).decode()
-
-
-def _int(value: Value) -> int:
-    if not isinstance(value, int):
-        raise ValueError("message instead of a number")
-    return value - (1 << 64) if value >> 63 else value
-
-
-def _all(data: memoryview, wanted: int) -> Iterator[memoryview]:
-    """Messages in field `wanted`."""
-    return (_bytes(value) for number, value in _fields(data) if number == wanted)
-
-
 def _map(entry: Value) -> tuple[str, memoryview]:
     key, value = "", memoryview(b"")
-    for number, content in _fields(_bytes(entry)):
+    for number, content in fields(message(entry)):
         if number == 1:
-            key = _text(content)
+            key = text(content)
         elif number == 2:
-            value = _bytes(content)
+            value = message(content)
     return key, value
 
 
 def _meta_graph(data: memoryview) -> SavedModelGraph | None:
     tags: list[str] = []
     version = ""
-    for info in _all(data, 1):
-        for number, value in _fields(info):
+    for info in messages(data, 1):
+        for number, value in fields(info):
             if number == 4:
-                tags.append(_text(value))
+                tags.append(text(value))
             elif number == 5:
-                version = _text(value)
-    signature = dict(_map(entry) for entry in _all(data, 5)).get("serving_default")
+                version = text(value)
+    signature = dict(_map(entry) for entry in messages(data, 5)).get("serving_default")
     if "serve" not in tags or signature is None:
         return None
     tensors: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
-    for number, value in _fields(signature):
+    for number, value in fields(signature):
         if number in (1, 2):
             key, content = _map(value)
             tensors[number - 1][key] = _tensor_info(content)
@@ -170,46 +113,46 @@ def _meta_graph(data: memoryview) -> SavedModelGraph | None:
 
 def _tensor_info(data: memoryview) -> Tensor:
     name, dtype, shape = "", "", None
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if number == 1:
-            name = _text(value)
+            name = text(value)
         elif number == 2:
-            dtype = _DTYPES.get(_int(value), f"type {value}")
+            dtype = _DTYPES.get(integer(value), f"type {value}")
         elif number == 3:
-            shape = _shape(_bytes(value))
+            shape = _shape(message(value))
     return Tensor(name, dtype, shape)
 
 
 def _shape(data: memoryview) -> Shape:
     sizes = []
-    for number, dim in _fields(data):
+    for number, dim in fields(data):
         if number == 3:
             return None  # unknown rank
         if number == 2:
-            sizes.append(next((_int(value) for part, value in _fields(_bytes(dim)) if part == 1), 0))
+            sizes.append(next((integer(value) for part, value in fields(message(dim)) if part == 1), 0))
     return tuple(sizes)
 
 
 def _nodes(meta_graph: memoryview) -> tuple[Node, ...]:
-    return tuple(_node(node) for graph in _all(meta_graph, 2) for node in _all(graph, 1))
+    return tuple(_node(node) for graph in messages(meta_graph, 2) for node in messages(graph, 1))
 
 
 def _program(meta_graph: memoryview) -> MetaGraph:
     """Everything of a MetaGraphDef that may run, and how it is reached."""
-    libraries = [library for graph in _all(meta_graph, 2) for library in _all(graph, 2)]
-    functions = tuple(_function(function) for library in libraries for function in _all(library, 1))
-    saver = {number: _text(value) for part in _all(meta_graph, 3) for number, value in _fields(part) if number <= 3}
+    libraries = [library for graph in messages(meta_graph, 2) for library in messages(graph, 2)]
+    functions = tuple(_function(function) for library in libraries for function in messages(library, 1))
+    saver = {number: text(value) for part in messages(meta_graph, 3) for number, value in fields(part) if number <= 3}
     named: set[str] = set()
-    for signature in _all(meta_graph, 5):
+    for signature in messages(meta_graph, 5):
         named |= _strings(signature)
-    for collection in _all(meta_graph, 4):
+    for collection in messages(meta_graph, 4):
         if _map(collection)[0] != "savers":  # descriptions of savers; making one of them runs nothing
             named |= _strings(collection)
     return MetaGraph(
         nodes=_nodes(meta_graph),
         functions=functions,
         named=frozenset(named),
-        objects=b"\0".join(bytes(part) for part in _all(meta_graph, 7)),
+        objects=b"\0".join(bytes(part) for part in messages(meta_graph, 7)),
         filename=saver.get(1, ""),
         restore=saver.get(3, ""),
     )
@@ -221,7 +164,7 @@ def _strings(data: memoryview) -> set[str]:
     queue = [data]
     while queue:
         try:
-            for _, value in _fields(queue.pop()):
+            for _, value in fields(queue.pop()):
                 if not isinstance(value, int):
                     queue.append(value)
                     found.add(bytes(value).decode(errors="replace"))
@@ -233,28 +176,28 @@ def _strings(data: memoryview) -> set[str]:
 def _function(data: memoryview) -> Function:
     name = ""
     arguments: list[str] = []
-    for signature in _all(data, 1):
-        for number, value in _fields(signature):
+    for signature in messages(data, 1):
+        for number, value in fields(signature):
             if number == 1:
-                name = _text(value)
+                name = text(value)
             elif number == 2:
-                arguments += [_text(part) for key, part in _fields(_bytes(value)) if key == 1]
-    return Function(name, tuple(arguments), tuple(_node(node) for node in _all(data, 3)))
+                arguments += [text(part) for key, part in fields(message(value)) if key == 1]
+    return Function(name, tuple(arguments), tuple(_node(node) for node in messages(data, 3)))
 
 
 def _node(data: memoryview) -> Node:
     name = op = ""
     inputs: list[str] = []
     functions: list[str] = []
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if number == 1:
-            name = _text(value)
+            name = text(value)
         elif number == 2:
-            op = _text(value)
+            op = text(value)
         elif number == 3:
-            inputs.append(_text(value))
+            inputs.append(text(value))
         elif number == 5:
-            for attribute in _all(_bytes(value), 2):
+            for attribute in messages(message(value), 2):
                 functions += _called(attribute)
     return Node(name, op, tuple(inputs), tuple(functions))
 
@@ -262,9 +205,12 @@ def _node(data: memoryview) -> Node:
 def _called(attribute: memoryview) -> Iterator[str]:
     """Names of the functions in an AttrValue: ``func`` (10), alone or in a ``list`` (1, there 9), and in their own
     attributes."""
-    functions = [*_all(attribute, 10), *(function for part in _all(attribute, 1) for function in _all(part, 9))]
+    functions = [
+        *messages(attribute, 10),
+        *(function for part in messages(attribute, 1) for function in messages(part, 9)),
+    ]
     for function in functions:
-        yield from (_text(value) for number, value in _fields(function) if number == 1)
-        for entry in _all(function, 2):
-            for inner in _all(entry, 2):
+        yield from (text(value) for number, value in fields(function) if number == 1)
+        for entry in messages(function, 2):
+            for inner in messages(entry, 2):
                 yield from _called(inner)
