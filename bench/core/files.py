@@ -124,9 +124,13 @@ def staged_folder(target: Path, replace: bool = False) -> Iterator[Path]:
             staging.rename(target)
             shutil.rmtree(aside, ignore_errors=True)
         _sync_folder(target.parent)
-    except OSError as error:
-        if error.errno in _REFUSED:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _REFUSED:
             raise write_error(target, error) from error
+        # A library reports a full disk in its own words; asked here, where what it wrote may still be there.
+        full = os.strerror(errno.ENOSPC) in str(error) or disk_is_full(staging)
+        if full and not isinstance(error, DiskFullError):
+            raise write_error(target, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from error
         raise
     finally:
         os.close(handle)

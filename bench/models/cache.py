@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.core.errors import DiskFullError, ModelError, StoreError, WorkerError
-from bench.core.files import disk_is_full, locked, staged_folder
+from bench.core.files import locked, staged_folder
 from bench.core.processes import call_in_child
 
 
@@ -34,24 +34,15 @@ def cached(entry: Path, build: Callable[[Path], None]) -> Path:
         with locked(entry.with_name(f".{entry.name}.lock"), wait=True):
             if not entry.is_dir():
                 with staged_folder(entry) as scratch:
-                    _build(build, scratch, entry)
+                    build(scratch)
     except DiskFullError as error:
-        raise DiskFullError(f"{error}, or choose another folder with cache=DIR") from error
+        raise DiskFullError(
+            f"the disk is full while writing the model cache {entry.parent}; free some space and repeat the command, "
+            "or choose another folder with cache=DIR"
+        ) from error
     except StoreError as error:
         raise ModelError(f"cannot write the model cache: {error} with cache=DIR") from error
     return entry
-
-
-def _build(build: Callable[[Path], None], scratch: Path, entry: Path) -> None:
-    try:
-        build(scratch)
-    except (ModelError, OSError) as error:
-        # A framework in a process of its own reports a full disk in its own words.
-        if disk_is_full(scratch):
-            raise DiskFullError(
-                f"the disk is full while writing {entry}; free some space and repeat the command"
-            ) from error
-        raise
 
 
 def run_python(function: str, *arguments: str) -> None:
@@ -63,9 +54,9 @@ def run_python(function: str, *arguments: str) -> None:
     Raises
     ------
     BenchError
-        As raised by the function; ModelError for any other failure of the process.
+        As raised by the function; ModelError with one line for any other failure of the process.
     """
     try:
         call_in_child(function, *arguments, title=f"the process of {function.rpartition(':')[2]}")
     except WorkerError as error:
-        raise ModelError(str(error)) from error
+        raise ModelError(str(error).strip().splitlines()[0]) from error
