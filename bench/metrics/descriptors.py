@@ -60,11 +60,11 @@ def matching_score(
     Parameters
     ----------
     correct_ref : (N,) bool
-        Reference keypoints whose match is correct (error at most the protocol's distance in the target image).
+        Reference keypoints whose match is correct: error at most the protocol's distance, in the target image.
     shared_ref : (N,) bool
         Reference keypoints in the shared region.
     correct_target, shared_target : (M,) bool
-        The same from the target.
+        The same from the target, whose errors are measured in the reference image.
 
     Returns
     -------

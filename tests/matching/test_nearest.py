@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -233,6 +234,18 @@ def test_blocks_change_nothing(dtype: type, monkeypatch: pytest.MonkeyPatch) -> 
         found = match(features(a), features(b), config)
         np.testing.assert_array_equal(found.indices, expected.indices)
         np.testing.assert_array_equal(found.distances, expected.distances)
+
+
+def test_memory_of_a_hamming_search_is_bounded() -> None:
+    """4000 by 4000 distances would be 32 MB as 16-bit numbers."""
+    a, b = (features(d) for d in np.random.default_rng(0).integers(0, 256, (2, 4000, 32)).astype(np.uint8))
+    tracemalloc.start()
+    try:
+        match(a, b, MatcherConfig())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 << 20
 
 
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(0, 12), m=st.integers(0, 12), config=CONFIGS, binary=st.booleans())
