@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from bench.core.errors import BenchError, ConfigError
 from bench.core.resources import resource
+from bench.schema import DatasetConfig, MethodConfig, check, inputs
+from bench.schema.checks import Text, fields_of
 
 _METHOD_OVERRIDE = re.compile(r"\+{0,2}(?:method@)?methods\.([^.=]+)")
 """An override that adds a method, chooses it or sets one of its keys."""
@@ -59,7 +63,10 @@ def compose(overrides: Sequence[str] = (), config_name: str = "run") -> Any:
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
+    if isinstance(overrides, str):
+        raise ConfigError(f"overrides={overrides!r} is not possible; allowed: a list such as ['dataset=photos_small']")
     register(config_name)
+    check_overrides(overrides)
     try:
         with initialize_config_dir(str(resource("conf")), version_base="1.3"):
             return validated(hydra_compose(config_name, overrides=list(overrides)), overrides)
@@ -72,8 +79,57 @@ def compose(overrides: Sequence[str] = (), config_name: str = "run") -> Any:
         raise ConfigError(text) from error
 
 
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Refuse what Hydra would take silently or answer with a traceback.
+
+    Raises
+    ------
+    ConfigError
+        If an override is no ``key=value``, gives a group of presets something else than a name, or names a folder of
+        presets that does not exist.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    groups = {path.name for path in resource("conf").iterdir() if path.is_dir()}
+    parser = OverridesParser.create()
+    for text in overrides:
+        if not text.isprintable():
+            raise ConfigError(f"{text!r} holds bytes that are no UTF-8 text, or control characters; allowed: key=value")
+        try:
+            override = parser.parse_override(text)
+        except (HydraException, ValueError) as error:
+            raise ConfigError(_not_an_override(text)) from error
+        key = override.key_or_group
+        value = override.value()
+        if override.package is None and key in groups and not override.is_delete() and not override.is_sweep_override():
+            if isinstance(value, list) and key != "methods":
+                raise ConfigError(f"{text}: {key} takes one preset; `bench -m {key}=A,B` runs one after the other")
+            if not isinstance(value, str) or not value:
+                raise ConfigError(f"{text}: {key} takes the name of a preset; {_presets(key)}")
+        if key == "hydra.searchpath":
+            for folder in [value] if isinstance(value, str) else value or []:
+                path = Path(str(folder).removeprefix("file://"))
+                if not str(folder).startswith("pkg://") and not path.is_dir():
+                    raise ConfigError(f"hydra.searchpath: no folder {path}; give an existing one with presets in it")
+
+
+def _not_an_override(text: str) -> str:
+    if "=" not in text and not text.startswith("~"):
+        if text.isidentifier() and (resource("conf") / f"{text}.yaml").is_file():
+            return f"{text}: the command comes first: bench {text} [overrides]"
+        return f"{text!r} is no override; allowed: key=value, +method@methods.NAME=PRESET, ~methods.NAME"
+    hint = "quote a value with blanks or special characters twice: 'title=\"a, b\"'"
+    return f"{text!r} cannot be read; allowed: key=value; {hint}"
+
+
+def _presets(group: str) -> str:
+    names = [path.stem for path in sorted((resource("conf") / group).glob("*.yaml"))]
+    return f"allowed: {', '.join(names)}"
+
+
 def validated(config: DictConfig, overrides: Sequence[str] = ()) -> Any:
-    """Turn a composed config into its dataclass; every ``__post_init__`` runs.
+    """Turn a composed config into its dataclass; every ``__post_init__`` runs and every range is checked.
 
     Parameters
     ----------
@@ -87,19 +143,115 @@ def validated(config: DictConfig, overrides: Sequence[str] = ()) -> Any:
         With the key, the value and what is allowed.
     """
     try:
+        _refuse_unknown(config, "")
         OmegaConf.resolve(config)
         named = {found[1] for found in map(_METHOD_OVERRIDE.match, overrides) if found}
         for name, method in (config.get("methods") or {}).items():
+            Text(200, False, "a method's name").check("methods", name)
+            if method is None:
+                raise ConfigError(f"methods.{name}=null is not possible; remove a method with ~methods.{name}")
+            if not isinstance(method, DictConfig) or not issubclass(OmegaConf.get_type(method) or dict, MethodConfig):
+                raise ConfigError(
+                    f"methods.{name} has no schema; add a method with +method@methods.{name}=PRESET, and give your own "
+                    "preset `defaults: [schema_custom, _self_]` or another schema of conf/method"
+                )
             if isinstance(method, DictConfig) and "optional" in method and method.optional is None:
                 method.optional = name not in named
             try:
                 OmegaConf.to_object(method)
             except ConfigError as error:
                 raise ConfigError(f"methods.{name}: {error}") from None
-        return OmegaConf.to_object(config)
+        made = OmegaConf.to_object(config)
+    except MissingMandatoryValue as error:
+        raise ConfigError(_missing(str(error.full_key or error.key), error)) from error
     except OmegaConfBaseException as error:
         key = error.full_key or "?"
-        raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"{key}: {_filled(error)}") from error
+    if hasattr(made, "dataset") and not isinstance(made.dataset, DatasetConfig):
+        raise ConfigError("dataset has no schema; its YAML needs `defaults: [schema_folder, _self_]` or another schema")
+    check(made)
+    return made
+
+
+def check_inputs(config: Any) -> None:
+    """Refuse a configuration whose files and folders are not there, before any work.
+
+    Raises
+    ------
+    ConfigError
+        With the key and the path.
+    """
+    for key, value, wanted in inputs(config):
+        path = Path(value)
+        try:
+            there = {"folder": path.is_dir, "file": path.is_file, "any": path.exists}[wanted.kind]()
+            if there:
+                next(path.iterdir(), None) if path.is_dir() else path.open("rb").close()
+        except OSError as error:
+            raise ConfigError(f"{key}: {path} cannot be read ({error.strerror})") from error
+        if not there:
+            kind = "file or folder" if wanted.kind == "any" else wanted.kind
+            other = " (it is something else)" if path.exists() else ""
+            raise ConfigError(f"{key}: no {kind} {path}{other}; give {wanted.what}")
+
+
+def _refuse_unknown(config: DictConfig, key: str) -> None:
+    """A key that was added with + and is in no schema would do nothing."""
+    schema = OmegaConf.get_type(config)
+    typed = dataclasses.is_dataclass(schema)
+    known = fields_of(schema) if isinstance(schema, type) and typed else {}
+    for name in config:
+        where = f"{key}.{name}" if key else str(name)
+        if typed and name not in known:
+            raise ConfigError(unknown_key(where, key, known))
+        node = config._get_node(name)
+        if isinstance(node, DictConfig) and not (node._is_none() or node._is_missing() or node._is_interpolation()):
+            _refuse_unknown(node, where)
+
+
+def unknown_key(key: str, parent: str, allowed: Iterable[Any]) -> str:
+    """A sentence that names the key, the nearest one there is, and all of them."""
+    names = sorted(map(str, allowed))
+    wrong = key.removeprefix(f"{parent}.") if parent else key
+    close = difflib.get_close_matches(wrong.split(".")[0], names, n=1)
+    hint = f"; did you mean {parent + '.' if parent else ''}{close[0]}?" if close else "."
+    if parent == "methods":
+        hint += f" A method is added with +method@{key}=PRESET."
+    where = f" under {parent}" if parent else ""
+    return f"unknown key {key}{hint} Allowed{where}: {', '.join(names) or 'nothing'}"
+
+
+def _missing(key: str, error: OmegaConfBaseException) -> str:
+    schema = error.object_type
+    hint = fields_of(schema).get(key.rpartition(".")[2]) if dataclasses.is_dataclass(schema) else None
+    what = next((extra.what for extra in getattr(hint, "__metadata__", ()) if hasattr(extra, "what")), "a value")
+    return f"{key} is missing; give {key}=..., {what}"
+
+
+_TYPES = {
+    "could not be converted to Integer": "a whole number",
+    "could not be converted to Float": "a number",
+    "is not a valid bool": "true or false",
+    "to string": "text",
+    "is not Optional": "a value, not null",
+    "is not a ListConfig": "a list",
+    "not a dict": "a mapping {key: value}",
+}
+
+
+def _filled(error: BaseException) -> str:
+    """First line of a message of OmegaConf with the value it leaves out."""
+    text = str(error).splitlines()[0]
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    value = trace.tb_frame.f_locals.get("value") if trace is not None else None
+    text = text.replace("$VALUE_TYPE", type(value).__name__)
+    return text.replace("$VALUE", str(value)[:100])
+
+
+def _wanted(error: BaseException) -> str | None:
+    return next((words for part, words in _TYPES.items() if part in str(error)), None)
 
 
 def explain(error: BaseException, config_name: str) -> str | None:
@@ -117,14 +269,41 @@ def explain(error: BaseException, config_name: str) -> str | None:
     if not any(isinstance(item, HydraException | OmegaConfBaseException) for item in chain):
         return None
     first = next(item for item in chain if isinstance(item, HydraException | OmegaConfBaseException))
+    text = " ".join(str(first).split())
     if isinstance(first, MissingConfigException):
-        return str(first).replace("\n", " ").replace("\t", " ").strip()
-    unknown = re.search(r"Could not override '([^']+)'", str(first))
-    reasons = [str(item).splitlines()[0] for item in chain if isinstance(item, OmegaConfBaseException) and str(item)]
-    if unknown:
-        return _unknown_key(unknown[1], config_name, reasons)
-    text = str(first).splitlines()[0]
-    return ": ".join(dict.fromkeys([text, *reasons[-1:]]))
+        return _unknown_preset(text)
+    reasons = [item for item in chain if isinstance(item, OmegaConfBaseException) and str(item)]
+    if unknown := re.search(r"Could not override '([^']+)'", text):
+        return _unknown_key(unknown[1], config_name, [_filled(item) for item in reasons])
+    if merged := re.search(r"Error merging override (.+)", str(first)):
+        override = merged[1].lstrip("+")
+        inner = next((words for item in reasons if (words := _wanted(item))), None)
+        if inner is not None:
+            return f"{override} is not possible; allowed: {inner}"
+        return f"{override}: {_filled(reasons[-1])}" if reasons else override
+    if gone := re.search(r"Could not delete from config. '([^']+)' does not exist", text):
+        return f"~{gone[1]}: there is no {gone[1]} to remove"
+    if gone := re.search(r"package '([^']+)' not found in config", text):
+        return f"~{gone[1]} is not possible; only entries of a mapping can be removed, such as ~methods.NAME"
+    if taken := re.search(r"An item is already at '([^']+)'", text):
+        return f"+{taken[1]}: this key exists; set it without +, as {taken[1]}=..."
+    if ambiguous := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        key, _, value = ambiguous[1].partition("=")
+        return f"{ambiguous[1]}: write {key}=[{value}] for a list, or `bench -m {ambiguous[1]}` for a run of each"
+    return ": ".join(dict.fromkeys([text.rstrip(":"), *(_filled(item) for item in reasons[-1:])]))
+
+
+def _unknown_preset(text: str) -> str:
+    """A sentence for Hydra's "Could not find 'dataset/hpatch'"."""
+    found = re.search(r"Could not find '([^']+)'", text)
+    if found is None or "/" not in found[1]:
+        return text.partition(" Config search path")[0]
+    group, _, name = found[1].rpartition("/")
+    listed = re.search(r"Available options in '[^']*':\s*(.*?)\s*(?:Config search path|$)", text)
+    names = [option for option in (listed[1].split() if listed else []) if not option.startswith("schema")]
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {group}={close[0]}?" if close else "."
+    return f"unknown preset {group}={name}{hint} Allowed: {', '.join(names)}"
 
 
 def _unknown_key(key: str, config_name: str, reasons: Sequence[str]) -> str:
@@ -136,16 +315,15 @@ def _unknown_key(key: str, config_name: str, reasons: Sequence[str]) -> str:
     with initialize_config_dir(str(resource("conf")), version_base="1.3"):
         node: Any = hydra_compose(config_name)
     parents: list[str] = []
-    for part in key.split("."):
+    for part in key.partition("@")[0].split("."):
         if not isinstance(node, DictConfig) or part not in node:
             break
         parents.append(part)
         node = node[part]
-    if not isinstance(node, DictConfig):
+    if isinstance(node, ListConfig):
+        return f"{key}: a list is set as a whole, as {'.'.join(parents)}=[...]"
+    if not isinstance(node, DictConfig) or len(parents) == len(key.split(".")):
         return f"{key}: {reasons[-1] if reasons else 'cannot be set'}"
-    allowed = sorted(map(str, node))
-    wrong = key.split(".")[len(parents)] if len(parents) < len(key.split(".")) else key
-    close = difflib.get_close_matches(wrong, allowed, n=1)
-    hint = f"; did you mean {'.'.join([*parents, close[0]])}?" if close else ""
-    where = f" under {'.'.join(parents)}" if parents else ""
-    return f"unknown key {key}{hint} Allowed{where}: {', '.join(allowed)}"
+    if key in ("method", "methods") or key.startswith("method@"):
+        return f"{key}: a method is added with +method@methods.NAME=PRESET; {_presets('method')}"
+    return unknown_key(key, ".".join(parents), node)

@@ -77,7 +77,7 @@ def test_the_default_is_the_embedded_data_set() -> None:
     [
         ("methods.superpoint_tf.grph=full", ["methods.superpoint_tf.grph", "did you mean", "graph", "min_probability"]),
         ("protocl=strict", ["protocl", "protocol"]),
-        ("threads=-1", ["threads", "-1", "0 or more"]),
+        ("threads=-1", ["threads", "-1", "allowed: 0 to"]),
         ("threads=two", ["threads", "two"]),
         ("protocol.keypoints.nms.kind=circle", ["nms.kind", "circle", "box", "square", "maxpool"]),
         ("methods.superpoint_tf.graph=half", ["methods.superpoint_tf", "graph", "half", "sparse", "full"]),

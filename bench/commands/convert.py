@@ -9,16 +9,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from hydra.core.config_store import ConfigStore
 from numpy.typing import NDArray
 from omegaconf import MISSING
 
-from bench.core.errors import ModelError
+from bench.core.errors import ConfigError, ModelError
 from bench.report.console import TextColumn, TextSection, print_table
-from bench.schema import ModelConfig, at_least, one_of
+from bench.schema import ModelConfig
+from bench.schema.values import Batch, Folder, Items, OneOf, Range, Seed, Share, Side, Threads, check_area
 
 log = logging.getLogger(__name__)
 
@@ -31,32 +32,29 @@ class ConvertConfig:
     """`bench convert`: one OpenVINO model for each entry of `weights`."""
 
     model: ModelConfig = MISSING
-    height: int = 480
-    width: int = 640
-    batch: int = 1
-    channels: int = 1
+    height: Side = 480
+    width: Side = 640
+    batch: Batch = 1
+    channels: Annotated[int, Range(1, 1024)] = 1
     """Only 1 is possible; the key exists so that 3 is answered with the reason."""
-    weights: list[str] = field(default_factory=lambda: ["f32", "f16"])
+    weights: Annotated[list[Annotated[str, OneOf(WEIGHTS)]], Items(1)] = field(default_factory=lambda: ["f32", "f16"])
     """f32 | f16 (compressed) | int8 (NNCF; needs the extra int8)."""
-    graph: str = "sparse"
+    graph: Annotated[str, OneOf(("sparse", "full"))] = "sparse"
     """sparse (prob and descriptors_raw) | full (all outputs, as `ovc` leaves it)."""
     accuracy_control: bool = False
     """int8 only."""
-    max_drop: float = 0.01
-    output: str = "openvino_models"
+    max_drop: Share = 0.01
+    output: Folder = "openvino_models"
     """Folder; one sub-folder for each entry of `weights`, with model.xml and model.bin."""
-    threads: int = 0
-    seed: int = 0
-    data_root: str = "datasets"
-    cache: str = MISSING
+    threads: Threads = 0
+    seed: Seed = 0
+    data_root: Folder = "datasets"
+    cache: Folder = MISSING
 
     def __post_init__(self) -> None:
-        for weights in self.weights:
-            one_of("weights", weights, WEIGHTS)
-        one_of("graph", self.graph, ("sparse", "full"))
-        for key in ("height", "width", "batch", "channels"):
-            at_least(key, getattr(self, key), 1)
-        at_least("threads", self.threads, 0)
+        if self.accuracy_control and "int8" not in self.weights:
+            raise ConfigError(f"accuracy_control=true needs int8 in weights, got {list(self.weights)}")
+        check_area(f"an input of batch {self.batch},", self.height * self.batch, self.width)
 
 
 def register(store: ConfigStore) -> None:

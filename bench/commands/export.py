@@ -10,14 +10,14 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from hydra.core.config_store import ConfigStore
 from numpy.typing import NDArray
 from omegaconf import MISSING
 
-from bench.core.errors import ConfigError, StoreError
+from bench.core.errors import StoreError
 from bench.core.names import safe_name
 from bench.core.types import Features, Transform
 from bench.features.exchange import Descriptors, npz_bytes, write_hdf5
@@ -31,6 +31,7 @@ from bench.schema import (
     RotationScaleConfig,
     one_of,
 )
+from bench.schema.values import FinishedRun, Folder, MethodNames, OneOf
 
 log = logging.getLogger(__name__)
 
@@ -45,22 +46,16 @@ Write = Callable[[str, NDArray[Any], NDArray[np.float32], Descriptors | None], N
 class ExportConfig:
     """`bench export`: features of a run as npz files or one HDF5 file a method."""
 
-    run_dir: str = MISSING
+    run_dir: FinishedRun = MISSING
     """Directory of a finished run that kept its features."""
-    only: list[str] | None = None
+    only: MethodNames | None = None
     """Methods to export; null: all of the run."""
-    format: str = "npz"
+    format: Annotated[str, OneOf(("npz", "hdf5"))] = "npz"
     """npz (``<output>/<sequence>/<image>.<method>``, D2-Net's convention) | hdf5 (``<output>/<method>.h5``, hloc's)."""
-    frame: str = "source"
+    frame: Annotated[str, OneOf(("source", "evaluated"))] = "source"
     """source (keypoints in pixels of the image file, float64) | evaluated (as the run saw them, float32)."""
-    output: str | None = None
+    output: Folder | None = None
     """Folder of the files; null: ``<run_dir>/export``."""
-
-    def __post_init__(self) -> None:
-        if self.run_dir == MISSING:
-            raise ConfigError("run_dir is missing; say which run: bench export run_dir=results/<run>")
-        one_of("format", self.format, ("npz", "hdf5"))
-        one_of("frame", self.frame, ("source", "evaluated"))
 
 
 def register(store: ConfigStore) -> None:

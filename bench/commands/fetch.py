@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from hydra.core.config_store import ConfigStore
 
-from bench.schema import one_of
+from bench.schema.values import Folder, OneOf
 
 DOWNLOADS = ("hpatches", "sp_v6")
 
@@ -16,13 +17,10 @@ DOWNLOADS = ("hpatches", "sp_v6")
 class FetchConfig:
     """`bench fetch`: download, verify and unpack."""
 
-    what: str = "hpatches"
+    what: Annotated[str, OneOf(DOWNLOADS)] = "hpatches"
     """hpatches (1.3 GB) | sp_v6 (weights published with rpautrat/SuperPoint)."""
-    data_root: str = "datasets"
+    data_root: Folder = "datasets"
     """Downloads land here."""
-
-    def __post_init__(self) -> None:
-        one_of("what", self.what, DOWNLOADS)
 
 
 def register(store: ConfigStore) -> None:

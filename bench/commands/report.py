@@ -8,17 +8,13 @@ from pathlib import Path
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from bench.core.errors import ConfigError
+from bench.schema.values import FinishedRun
 
 
 @dataclass
 class ReportConfig:
-    run_dir: str = MISSING
+    run_dir: FinishedRun = MISSING
     """Directory of a finished run."""
-
-    def __post_init__(self) -> None:
-        if self.run_dir == MISSING:
-            raise ConfigError("run_dir is missing; say which run: bench report run_dir=results/<run>")
 
 
 def register(store: ConfigStore) -> None:

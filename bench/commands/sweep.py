@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,8 @@ from bench.core.types import Context, EvaluatedImage, Size
 from bench.features.base import Batches, runnable
 from bench.report.console import TextColumn, TextSection, print_table
 from bench.run.worker import Worker
-from bench.schema import ModelConfig, ProtocolConfig, SuperPointConfig, TimeoutsConfig, at_least
+from bench.schema import ModelConfig, ProtocolConfig, SuperPointConfig, TimeoutsConfig
+from bench.schema.values import Batch, Folder, Items, Name, Range, Seed, Threads, check_area
 
 log = logging.getLogger(__name__)
 
@@ -37,35 +38,38 @@ class SweepConfig:
     dataset: Any = MISSING
     model: ModelConfig = MISSING
     methods: dict[str, Any] = field(default_factory=dict)
-    sizes: list[str] = field(default_factory=lambda: ["240x320", "480x640", "720x1280", "1280x720"])
+    sizes: Annotated[list[Name], Items(1, 100)] = field(
+        default_factory=lambda: ["240x320", "480x640", "720x1280", "1280x720"]
+    )
     """HEIGHTxWIDTH."""
-    thread_counts: list[int] = field(default_factory=lambda: [0])
+    thread_counts: Annotated[list[Threads], Items(1, 100)] = field(default_factory=lambda: [0])
     """Threads per method; 0: all usable cores, at most 8."""
-    threads: int = 0
+    threads: Threads = 0
     """Replaced by each of `thread_counts`."""
-    batches: list[int] = field(default_factory=lambda: [1])
+    batches: Annotated[list[Batch], Items(1, 100)] = field(default_factory=lambda: [1])
     """Images per call of a network; above 1 only its inference is timed, per image."""
-    images: int = 4
-    repeats: int = 5
+    images: Annotated[int, Range(1, 10_000, "all are in memory at once")] = 4
+    repeats: Annotated[int, Range(2, 10_000, "it would take days")] = 5
     timeouts: TimeoutsConfig = field(default_factory=TimeoutsConfig)
-    seed: int = 0
-    data_root: str = "datasets"
-    results: str = "results"
-    run_dir: str | None = None
-    cache: str = MISSING
+    seed: Seed = 0
+    data_root: Folder = "datasets"
+    results: Folder = "results"
+    run_dir: Folder | None = None
+    cache: Folder = MISSING
 
     def __post_init__(self) -> None:
         for text in self.sizes:
             try:
-                Size.parse(text)
+                size = Size.parse(text)
             except ValueError as error:
                 raise ConfigError(f"sizes: {error}") from None
-        for count in self.thread_counts:
-            at_least("thread_counts", count, 0)
-        for batch in self.batches:
-            at_least("batches", batch, 1)
-        at_least("images", self.images, 1)
-        at_least("repeats", self.repeats, 2)
+            if min(size.height, size.width) < 16:
+                raise ConfigError(f"sizes={text!r} is not possible; allowed: sides of at least 16")
+            check_area(
+                f"sizes={text} with batches up to {max(self.batches, default=1)}:",
+                size.height * max(self.batches, default=1),
+                size.width,
+            )
 
 
 def register(store: ConfigStore) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from hydra.core.config_store import ConfigStore
 
-from bench.schema.checks import at_least, one_of, within
+from bench.schema.checks import check, inputs, one_of
 from bench.schema.data import (
     DatasetConfig,
     FolderConfig,
@@ -79,10 +79,10 @@ __all__ = [
     "SiftConfig",
     "SuperPointConfig",
     "TimeoutsConfig",
-    "at_least",
+    "check",
+    "inputs",
     "one_of",
     "register",
-    "within",
 ]
 
 

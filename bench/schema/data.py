@@ -4,109 +4,103 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from omegaconf import II, MISSING
 
 from bench.core.errors import ConfigError
-from bench.schema.checks import at_least, one_of, within
+from bench.schema.values import Found, Items, Name, OneOf, Range, Seed, check_area
+
+ROTATIONS, SCALES = Range(-180, 180), Range(0.25, 4, "too little of the image would be left")
+Rotation, Scale = Annotated[float, ROTATIONS], Annotated[float, SCALES]
+RenderedSide = Annotated[int, Range(64, 8192, "more than the photographs have")]
 
 
 @dataclass
 class DatasetConfig:
     """Common to all data sets."""
 
-    kind: str = MISSING
-    root: str | None = None
+    kind: Name = MISSING
+    root: Annotated[str, Found("folder", "a folder of images")] | None = None
     """Folder of the data; null: below ``data_root``."""
-    subset: str = II("protocol.subset")
+    subset: Annotated[str, OneOf(("all", "no_large", "i", "v"))] = II("protocol.subset")
     """all | no_large (108 HPatches sequences) | i | v."""
-    sequences: list[str] | None = None
+    sequences: Annotated[list[Name], Items(1, 100_000)] | None = None
     """Only these sequences."""
-
-    def __post_init__(self) -> None:
-        one_of("dataset.subset", self.subset, ("all", "no_large", "i", "v"))
 
 
 @dataclass
 class RenderedConfig(DatasetConfig):
     """Views rendered from photographs: size in pixels, and how far a viewpoint may turn and zoom."""
 
-    seed: int = 0
-    height: int = 480
-    width: int = 640
-    max_rotation_deg: float = 30.0
-    max_scale: float = 1.5
+    seed: Seed = 0
+    height: RenderedSide = 480
+    width: RenderedSide = 640
+    max_rotation_deg: Annotated[float, Range(0, 180)] = 30.0
+    max_scale: Annotated[float, Range(1, 4, "a view would be a blurred patch")] = 1.5
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        for key in ("height", "width"):
-            at_least(f"dataset.{key}", getattr(self, key), 64)
-        within("dataset.max_rotation_deg", self.max_rotation_deg, 0.0, 180.0)
-        within("dataset.max_scale", self.max_scale, 1.0, 4.0)
+        check_area("dataset", self.height, self.width)
 
 
 @dataclass
 class PhotosConfig(RenderedConfig):
     """Photographs of scikit-image, warped with seeded homographies and lit anew."""
 
-    kind: str = "photos"
-    viewpoint_sequences: int = 7
-    illumination_sequences: int = 6
+    kind: Name = "photos"
+    viewpoint_sequences: Annotated[int, Range(0, 13, "there are 13 photographs")] = 7
+    illumination_sequences: Annotated[int, Range(0, 13, "there are 13 photographs")] = 6
     """Up to 13 each; 13 in all show 13 photographs."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for key in ("viewpoint_sequences", "illumination_sequences"):
-            at_least(f"dataset.{key}", getattr(self, key), 0)
+        if self.viewpoint_sequences == self.illumination_sequences == 0:
+            raise ConfigError(
+                "dataset.viewpoint_sequences and dataset.illumination_sequences are both 0; set one above 0"
+            )
 
 
 @dataclass
 class RotationScaleConfig(DatasetConfig):
     """Photographs of scikit-image, turned and zoomed by given amounts."""
 
-    kind: str = "rotation_scale"
-    seed: int = 0
-    height: int = 480
-    width: int = 640
-    photographs: int = 7
+    kind: Name = "rotation_scale"
+    seed: Seed = 0
+    height: RenderedSide = 480
+    width: RenderedSide = 640
+    photographs: Annotated[int, Range(1, 13, "there are 13 photographs")] = 7
     """The first of 13."""
-    rotations_deg: list[float] = field(default_factory=list)
+    rotations_deg: Annotated[list[Rotation], Items()] = field(default_factory=list)
     """At scale 1."""
-    scales: list[float] = field(default_factory=list)
+    scales: Annotated[list[Scale], Items()] = field(default_factory=list)
     """At rotation 0."""
-    combined: list[Any] = field(default_factory=list)
+    combined: Annotated[list[Any], Items()] = field(default_factory=list)
     """Pairs [rotation_deg, scale]."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        for key in ("height", "width"):
-            at_least(f"dataset.{key}", getattr(self, key), 64)
-        at_least("dataset.photographs", self.photographs, 1)
+        check_area("dataset", self.height, self.width)
         for pose in self.combined:
             if not isinstance(pose, Sequence) or [type(x) in (int, float) for x in pose] != [True, True]:
                 raise ConfigError(f"dataset.combined has {pose}; allowed: pairs of numbers [rotation_deg, scale]")
-        for rotation in [*self.rotations_deg, *(pose[0] for pose in self.combined)]:
-            within("dataset.rotations_deg", rotation, -180.0, 180.0)
-        for scale in [*self.scales, *(pose[1] for pose in self.combined)]:
-            within("dataset.scales", scale, 0.25, 4.0)
+            ROTATIONS.check("dataset.combined", pose[0])
+            SCALES.check("dataset.combined", pose[1])
 
 
 @dataclass
 class HPatchesConfig(DatasetConfig):
-    kind: str = "hpatches"
+    kind: Name = "hpatches"
     download: bool = True
 
 
 @dataclass
 class OxfordConfig(DatasetConfig):
-    kind: str = "oxford_affine"
+    kind: Name = "oxford_affine"
 
 
 @dataclass
 class FolderConfig(RenderedConfig):
     """The user's own images: warped as `photos`, or a CSV of image1,image2,H-file."""
 
-    kind: str = "folder"
-    csv: str | None = None
+    kind: Name = "folder"
+    csv: Annotated[str, Found("file", "a CSV file of image pairs")] | None = None
     """File with a row per pair; paths relative to the file. Replaces `root`."""

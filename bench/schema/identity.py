@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from bench.schema import ProtocolConfig
+from bench.schema import ProtocolConfig, check
 
 _PROSE = ("name", "title", "source", "unstated")
 
@@ -98,4 +98,5 @@ def protocol_from(values: Mapping[str, Any]) -> ProtocolConfig:
     merged = OmegaConf.merge(OmegaConf.structured(ProtocolConfig), known)
     protocol = OmegaConf.to_object(merged)
     assert isinstance(protocol, ProtocolConfig)
+    check(protocol, "protocol")
     return protocol

@@ -3,39 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bench.schema.values import Probability, Range
+
 Array = npt.NDArray[Any]
+Strength = Annotated[float, Range(0, 3, "nothing would be left to see")]
 
 
 @dataclass
 class PhotometricConfig:
     """Probabilities and largest strengths of the changes, applied in this order."""
 
-    shading: float = 0.5
+    shading: Probability = 0.5
     """Probability of a smooth field of light multiplied onto the image."""
-    shading_log_gain: float = 0.7
+    shading_log_gain: Strength = 0.7
     """Standard deviation of the field's natural logarithm."""
-    gamma_log: float = 0.5
+    gamma_log: Strength = 0.5
     """The logarithm of gamma is uniform in plus or minus this."""
-    gain_log: float = 0.4
+    gain_log: Strength = 0.4
     """The logarithm of the gain is uniform in plus or minus this."""
-    bias: float = 0.15
+    bias: Strength = 0.15
     """The offset is uniform in plus or minus this, in units of white."""
-    blur: float = 0.4
+    blur: Probability = 0.4
     """Probability of a Gaussian blur."""
-    blur_sigma_px: float = 1.3
+    blur_sigma_px: Annotated[float, Range(0.2, 10, "nothing would be left to see")] = 1.3
     """Largest standard deviation of the blur."""
-    motion_blur: float = 0.1
+    motion_blur: Probability = 0.1
     """Probability of a motion blur of 3 to 7 px."""
-    noise: float = 0.7
+    noise: Probability = 0.7
     """Probability of Gaussian noise."""
-    noise_sigma: float = 0.04
+    noise_sigma: Strength = 0.04
     """Largest standard deviation of the noise, in units of white."""
-    strength: float = 1.0
+    strength: Strength = 1.0
     """Factor on all strengths (not on the probabilities)."""
 
 

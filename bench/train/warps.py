@@ -6,33 +6,35 @@ Points are (N, 2) xy with pixel centres at integers; homographies are 3x3 float6
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.core.types import Size
 from bench.geometry.transforms import transform_points, translation
+from bench.schema.values import Range, Share
 
 Array = npt.NDArray[Any]
+WarpScale = Annotated[float, Range(0.1, 10, "hardly any of the image would be left")]
 
 
 @dataclass
 class WarpConfig:
     """Ranges of a random homography about the image centre."""
 
-    rotation_deg: float = 45.0
+    rotation_deg: Annotated[float, Range(0, 180)] = 45.0
     """Largest rotation to either side."""
-    rotation_falloff: float = 0.5
+    rotation_falloff: Annotated[float, Range(0, 100, "no rotation would be left")] = 0.5
     """0: all rotations are equally likely; above 0: small ones are more likely (a uniform angle times u**falloff)."""
-    scale_min: float = 0.7
-    scale_max: float = 1.4
+    scale_min: WarpScale = 0.7
+    scale_max: WarpScale = 1.4
     """The logarithm of the scale is uniform between the logarithms of these."""
-    perspective: float = 0.25
+    perspective: Annotated[float, Range(0, 0.45, "the horizon would enter the image")] = 0.25
     """Largest relative change of scale between the centre and a border."""
-    shear: float = 0.15
+    shear: Share = 0.15
     """Largest shear factor."""
-    translation: float = 0.1
+    translation: Share = 0.1
     """Largest shift as a part of the side."""
     flip: bool = False
     """Whether to mirror left and right with probability 1/2."""
