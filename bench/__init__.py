@@ -39,7 +39,9 @@ def compare(overrides: Sequence[str] = ()) -> Run:
     ------
     bench.core.errors.BenchError
     """
-    from bench.config import compose
+    from bench.config import check_inputs, compose
     from bench.run.benchmark import run
 
-    return run(compose(overrides), ["bench", *overrides])
+    config = compose(overrides)
+    check_inputs(config)
+    return run(config, ["bench", *overrides])

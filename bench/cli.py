@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import logging
 import os
+import shlex
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
+
+from bench.core import interruption
 
 COMMANDS = {
     "run": "compare methods (the default)",
@@ -22,8 +28,40 @@ COMMANDS = {
     "train": "train MagicPoint and SuperPoint",
 }
 """Name -> what it does. The name is also that of its primary config in ``conf/`` and its module in `bench.commands`."""
+OPTIONS = (
+    "--help",
+    "-h",
+    "--version",
+    "-V",
+    "--cfg",
+    "-c",
+    "--resolve",
+    "--package",
+    "-p",
+    "--multirun",
+    "-m",
+    "--run",
+    "-r",
+    "--config-dir",
+    "-cd",
+    "--info",
+    "-i",
+    "--hydra-help",
+    "--shell-completion",
+    "-sc",
+)
+"""Options of the command line. Hydra's --experimental-rerun is not among them: it unpickles a file."""
+_CHOICES = {
+    "--cfg": ("job", "hydra", "all"),
+    "-c": ("job", "hydra", "all"),
+    "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+}
+_TAKES_VALUE = ("--package", "-p", "--config-dir", "-cd")
+FAILURE = 1
 USAGE_ERROR = 4
 INTERNAL_ERROR = 5
+READER_GONE = 128 + 13
+"""As a shell says of a command that SIGPIPE ended."""
 
 
 def usage() -> str:
@@ -43,54 +81,122 @@ def usage() -> str:
 
 
 def main() -> None:
-    """Entry point of the console script; exits with the command's code."""
+    """Entry point of the console script; exits with the command's code (docs/check.md has the table)."""
+    interruption.watch()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A file name or a label must not end a run because the terminal has another encoding.
+            stream.reconfigure(errors="backslashreplace")
+    # Figures are written to files: a window system, or the name of one that is not installed, plays no part.
+    os.environ["MPLBACKEND"] = "Agg"
+    # Hydra then raises instead of printing, so that every error is explained in one place.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     arguments = sys.argv[1:]
+    name = arguments[0] if arguments and arguments[0] in COMMANDS else "run"
+    code = exit_code(name, lambda: _main(name, arguments[1:] if arguments[:1] == [name] else arguments))
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (BrokenPipeError, AttributeError):
+        interruption.silence()
+        code = code or READER_GONE
+    if interruption.received() is None:
+        interruption.ignore()
+    sys.exit(code)
+
+
+def _main(name: str, arguments: list[str]) -> int:
+    from bench.core.errors import ConfigError
+
+    try:
+        Path.cwd()
+    except OSError:
+        raise ConfigError("the current folder does not exist any more; change to another one") from None
     if arguments in (["--version"], ["-V"]):
         from bench import __version__
 
         print(__version__)
-        sys.exit(0)
-    name = "run"
-    if arguments and arguments[0] in COMMANDS:
-        name = arguments.pop(0)
-        sys.argv = [sys.argv[0], *arguments]
-    elif arguments and arguments[0].isidentifier():
-        print(f"bench: unknown command {arguments[0]!r}; allowed: {', '.join(COMMANDS)}", file=sys.stderr)
-        sys.exit(USAGE_ERROR)
-    if any(argument in ("--help", "-h") for argument in arguments) and name == "run":
+        return 0
+    if arguments[:1] == ["help"]:
+        arguments = ["--help", *arguments[1:]]
+    elif arguments and name == "run" and arguments[0].isidentifier() and "run" not in sys.argv[1:2]:
+        close = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else "."
+        raise ConfigError(f"unknown command {arguments[0]!r}{hint} Allowed: {', '.join(COMMANDS)}")
+    overrides = check_options(arguments)
+    if name == "run" and {"--help", "-h"} & set(arguments):
         print(usage())
-    sys.exit(_execute(name))
+    sys.argv = [sys.argv[0], *arguments]
+    return _execute(name, overrides)
 
 
-def _execute(command: str) -> int:
+def check_options(arguments: Sequence[str]) -> list[str]:
+    """Refuse an option that is none, or lacks its value, and return what is left: the overrides.
+
+    Raises
+    ------
+    ConfigError
+        With the option and those there are.
+    """
+    from bench.core.errors import ConfigError
+
+    overrides, rest = [], list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("-") or argument == "-":
+            overrides.append(argument)
+            continue
+        option, equals, value = argument.partition("=")
+        if option not in OPTIONS:
+            close = difflib.get_close_matches(option, OPTIONS, n=1, cutoff=0.7)
+            hint = f"; did you mean {close[0]}?" if close else "."
+            raise ConfigError(f"unknown option {option}{hint} Allowed: {', '.join(OPTIONS)}")
+        if option in ("-i", "--info"):
+            if equals and value not in _CHOICES["--info"]:
+                raise ConfigError(f"{argument} is not possible; allowed: {', '.join(_CHOICES['--info'])}")
+            if not equals and rest and rest[0] in _CHOICES["--info"]:
+                rest.pop(0)
+        elif option in _CHOICES or option in _TAKES_VALUE:
+            if not equals:
+                value = rest.pop(0) if rest else ""
+            allowed = _CHOICES.get(option)
+            if not value or (allowed and value not in allowed):
+                raise ConfigError(f"{option} {value} is not possible; allowed: {', '.join(allowed or ['a value'])}")
+            if option in ("--config-dir", "-cd") and not Path(value).is_dir():
+                raise ConfigError(f"{option}: no folder {value}; give an existing one with presets in it")
+        elif equals:
+            raise ConfigError(f"{option} takes no value, got {argument}")
+    return overrides
+
+
+def _execute(command: str, overrides: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.captureWarnings(True)
-    # Hydra then raises instead of printing, so that every error is explained in one place.
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     codes: list[int] = []
     errors: list[Exception] = []
 
     def task(config: Any) -> int:
         from hydra.core.hydra_config import HydraConfig
 
-        from bench.config import validated
+        from bench.config import check_inputs, validated
 
         try:
-            typed = HydraConfig.get().overrides.task
-            codes.append(int(_entry(command)(validated(config, typed))))
+            made = validated(config, HydraConfig.get().overrides.task)
+            check_inputs(made)
+            codes.append(int(_entry(command)(made)))
         except Exception as error:
             # Hydra would print a line of its own before ours.
             errors.append(error)
             codes.append(INTERNAL_ERROR)
         return codes[-1]
 
-    def whole() -> int:
-        _hydra(command, task)
-        for error in errors:
-            raise error
-        return max(codes, default=0)
+    from bench.config import check_overrides
 
-    return exit_code(command, whole)
+    check_overrides(overrides)
+    _hydra(command, task)
+    for error in errors:
+        raise error
+    return max(codes, default=0)
 
 
 def exit_code(command: str, call: Callable[[], int]) -> int:
@@ -99,31 +205,74 @@ def exit_code(command: str, call: Callable[[], int]) -> int:
     Parameters
     ----------
     command : str
-        Name in :data:`COMMANDS`; the gate's own codes 1 to 3 are verdicts, so its errors are all 4.
+        Name in :data:`COMMANDS`; the codes 1 to 3 of `bench check` are verdicts, so its errors are all 4.
     call : callable
         Returns the command's exit code.
     """
+    try:
+        return call()
+    except BaseException as error:
+        if interruption.received() is not None or isinstance(error, KeyboardInterrupt):
+            number = interruption.received() or signal.SIGINT
+            _say(f"bench: interrupted; {_continue(command)}")
+            return 128 + number
+        if isinstance(error, SystemExit):
+            # argparse (2), or rich, which leaves with 1 where its output has no reader.
+            if error.code not in (None, 0) and interruption.reader_is_gone():
+                interruption.silence()
+                return READER_GONE
+            return 0 if error.code in (None, 0) else USAGE_ERROR
+        if isinstance(error, BrokenPipeError) and interruption.reader_is_gone():
+            interruption.silence()
+            return READER_GONE
+        if not isinstance(error, Exception):
+            raise
+        return _failure(command, error)
+
+
+def _failure(command: str, error: Exception) -> int:
     from bench.config import explain
     from bench.core.errors import BenchError
 
-    try:
-        return call()
-    except KeyboardInterrupt:
-        print(
-            "bench: interrupted; what was measured is kept, continue with run_dir=<the run's directory>",
-            file=sys.stderr,
-        )
-        return 130
-    except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return USAGE_ERROR if command in ("check", "baseline") else error.exit_code
-    except Exception as error:
-        text = explain(error, command)
-        if text is None:
-            logging.getLogger(__name__).exception("internal error; please report it with the lines below")
-            return INTERNAL_ERROR
-        print(f"bench: {text}", file=sys.stderr)
+    if isinstance(error, BenchError):
+        _say(f"bench: {error}")
+        return USAGE_ERROR if command == "check" else error.exit_code
+    text = explain(error, command)
+    if text is not None:
+        _say(f"bench: {text}")
         return USAGE_ERROR
+    if isinstance(error, MemoryError):
+        _say(
+            f"bench: the memory of this machine does not suffice ({error}); use smaller images, fewer draws or methods"
+        )
+        return USAGE_ERROR if command == "check" else FAILURE
+    logging.getLogger(__name__).error("internal error; please report it with the lines below", exc_info=error)
+    return INTERNAL_ERROR
+
+
+def _say(text: str) -> None:
+    """Print on standard error; a terminal that is gone hears nothing."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        interruption.silence()
+
+
+def _continue(command: str) -> str:
+    """What to type after an interruption."""
+    directory = interruption.run_directory()
+    if command == "train":
+        return "repeat the command to continue: what is in its folder out=... is kept"
+    if command != "run":
+        return "repeat the command"
+    if directory is None:
+        return "nothing was measured yet, repeat the command"
+    kept = [word for word in sys.argv[1:] if not word.startswith("run_dir=")]
+    if {"-m", "--multirun"} & set(kept):
+        return (
+            f"what was measured is kept in {directory}; continue with run_dir={directory} and the overrides of that run"
+        )
+    return f"what was measured is kept, continue with: {shlex.join(['bench', *kept, f'run_dir={directory}'])}"
 
 
 def _entry(command: str) -> Callable[[Any], int]:
@@ -133,9 +282,13 @@ def _entry(command: str) -> Callable[[Any], int]:
 
 def _hydra(config_name: str, task: Callable[[Any], int]) -> None:
     import hydra
+    from hydra.core.global_hydra import GlobalHydra
 
     from bench.config import register
     from bench.core.resources import resource
 
     register(config_name)
-    hydra.main(version_base="1.3", config_path=str(resource("conf")), config_name=config_name)(task)()
+    try:
+        hydra.main(version_base="1.3", config_path=str(resource("conf")), config_name=config_name)(task)()
+    finally:
+        GlobalHydra.instance().clear()

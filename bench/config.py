@@ -16,7 +16,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from bench.core.errors import BenchError, ConfigError
 from bench.core.resources import resource
 from bench.schema import DatasetConfig, MethodConfig, check, inputs
-from bench.schema.checks import Text, fields_of
+from bench.schema.checks import Text, fields_of, has_controls
 
 _METHOD_OVERRIDE = re.compile(r"\+{0,2}(?:method@)?methods\.([^.=]+)")
 """An override that adds a method, chooses it or sets one of its keys."""
@@ -79,6 +79,9 @@ def compose(overrides: Sequence[str] = (), config_name: str = "run") -> Any:
         raise ConfigError(text) from error
 
 
+_REMOVABLE = re.compile(r"(methods|metrics|compare)\.[^.]+|.*\.params\..+|hydra\..*")
+
+
 def check_overrides(overrides: Sequence[str]) -> None:
     """Refuse what Hydra would take silently or answer with a traceback.
 
@@ -94,7 +97,7 @@ def check_overrides(overrides: Sequence[str]) -> None:
     groups = {path.name for path in resource("conf").iterdir() if path.is_dir()}
     parser = OverridesParser.create()
     for text in overrides:
-        if not text.isprintable():
+        if has_controls(text):
             raise ConfigError(f"{text!r} holds bytes that are no UTF-8 text, or control characters; allowed: key=value")
         try:
             override = parser.parse_override(text)
@@ -102,13 +105,18 @@ def check_overrides(overrides: Sequence[str]) -> None:
             raise ConfigError(_not_an_override(text)) from error
         key = override.key_or_group
         value = override.value()
+        if not key:
+            raise ConfigError(f"{text!r} has no key; allowed: key=value")
+        removable = override.package is not None or _REMOVABLE.fullmatch(key)
+        if override.is_delete() and not removable:
+            raise ConfigError(f"{text} is not possible; only entries of mappings can be removed: ~methods.NAME")
         if override.package is None and key in groups and not override.is_delete() and not override.is_sweep_override():
             if isinstance(value, list) and key != "methods":
                 raise ConfigError(f"{text}: {key} takes one preset; `bench -m {key}=A,B` runs one after the other")
             if not isinstance(value, str) or not value:
                 raise ConfigError(f"{text}: {key} takes the name of a preset; {_presets(key)}")
         if key == "hydra.searchpath":
-            for folder in [value] if isinstance(value, str) else value or []:
+            for folder in value if isinstance(value, list) else [value]:
                 path = Path(str(folder).removeprefix("file://"))
                 if not str(folder).startswith("pkg://") and not path.is_dir():
                     raise ConfigError(f"hydra.searchpath: no folder {path}; give an existing one with presets in it")
@@ -161,7 +169,7 @@ def validated(config: DictConfig, overrides: Sequence[str] = ()) -> Any:
                 OmegaConf.to_object(method)
             except ConfigError as error:
                 raise ConfigError(f"methods.{name}: {error}") from None
-        made = OmegaConf.to_object(config)
+        made: Any = OmegaConf.to_object(config)
     except MissingMandatoryValue as error:
         raise ConfigError(_missing(str(error.full_key or error.key), error)) from error
     except OmegaConfBaseException as error:
@@ -198,10 +206,10 @@ def check_inputs(config: Any) -> None:
 def _refuse_unknown(config: DictConfig, key: str) -> None:
     """A key that was added with + and is in no schema would do nothing."""
     schema = OmegaConf.get_type(config)
-    typed = dataclasses.is_dataclass(schema)
+    typed = isinstance(schema, type) and dataclasses.is_dataclass(schema)
     known = fields_of(schema) if isinstance(schema, type) and typed else {}
-    for name in config:
-        where = f"{key}.{name}" if key else str(name)
+    for name in map(str, config):
+        where = f"{key}.{name}" if key else name
         if typed and name not in known:
             raise ConfigError(unknown_key(where, key, known))
         node = config._get_node(name)
@@ -222,7 +230,7 @@ def unknown_key(key: str, parent: str, allowed: Iterable[Any]) -> str:
 
 
 def _missing(key: str, error: OmegaConfBaseException) -> str:
-    schema = error.object_type
+    schema: Any = error.object_type
     hint = fields_of(schema).get(key.rpartition(".")[2]) if dataclasses.is_dataclass(schema) else None
     what = next((extra.what for extra in getattr(hint, "__metadata__", ()) if hasattr(extra, "what")), "a value")
     return f"{key} is missing; give {key}=..., {what}"
@@ -283,8 +291,6 @@ def explain(error: BaseException, config_name: str) -> str | None:
         return f"{override}: {_filled(reasons[-1])}" if reasons else override
     if gone := re.search(r"Could not delete from config. '([^']+)' does not exist", text):
         return f"~{gone[1]}: there is no {gone[1]} to remove"
-    if gone := re.search(r"package '([^']+)' not found in config", text):
-        return f"~{gone[1]} is not possible; only entries of a mapping can be removed, such as ~methods.NAME"
     if taken := re.search(r"An item is already at '([^']+)'", text):
         return f"+{taken[1]}: this key exists; set it without +, as {taken[1]}=..."
     if ambiguous := re.search(r"Ambiguous value for argument '([^']+)'", text):

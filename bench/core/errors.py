@@ -9,20 +9,25 @@ class BenchError(Exception):
     Attributes
     ----------
     exit_code : int
-        Of the command that ends with this error.
+        Of the command that ends with this error: 4 where the input has to change, 1 where the same command may succeed
+        another time. `bench check` ends with 4 in both cases, because its 1 is a verdict.
     """
 
-    exit_code = 1
+    exit_code = 4
 
 
 class ConfigError(BenchError):
     """A configuration value is unknown, of the wrong type, or impossible."""
 
-    exit_code = 4
-
 
 class DataError(BenchError):
     """An image, a homography file, an archive or a data set is missing, corrupt or refused."""
+
+
+class DownloadError(DataError):
+    """A server cannot be reached or does not answer."""
+
+    exit_code = 1
 
 
 class ModelError(BenchError):
@@ -36,8 +41,6 @@ class FeatureError(BenchError):
 class StoreError(BenchError):
     """A run directory, a baseline or another folder of ours cannot be read, written or continued."""
 
-    exit_code = 4
-
 
 class DiskFullError(StoreError):
     """The disk is full: nothing is wrong with the command, which can be repeated."""
@@ -47,3 +50,5 @@ class DiskFullError(StoreError):
 
 class WorkerError(BenchError):
     """A method's worker process failed or died."""
+
+    exit_code = 1

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bench.core.errors import DataError, DiskFullError, StoreError
+from bench.core.errors import DataError, DiskFullError, DownloadError, StoreError
 from bench.core.files import locked, staged_folder
 from bench.core.resources import resource
 from bench.data.archives import disk_errors, unpack
@@ -197,7 +197,7 @@ def _download(lock: Lock, path: Path) -> None:
             failures.append(f"{url}: {difference}")
         finally:
             part.unlink(missing_ok=True)
-    raise DataError(
+    raise DownloadError(
         f"{lock.name}: the download failed: {'; '.join(failures)}; check the network connection and run again, "
         f"{by_hand(lock, path.parent)}"
     )

@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bench.core.errors import ConfigError, StoreError
+from bench.core.errors import ConfigError, DataError, FeatureError, ModelError, StoreError
 from bench.core.files import plain, read_json, read_parquet, write_atomic, write_json, write_parquet
+from bench.core.interruption import resumable
 from bench.core.names import safe_name, to_csv
 from bench.core.types import Context, DataSet, MethodInfo
 from bench.features.base import Checks, runnable
@@ -82,7 +84,9 @@ def run(config: RunConfig, command: list[str] | None = None) -> Run:
     log.info("%s: %s", dataset.name, dataset.note)
     store = RunStore(_run_directory(config))
     identity = _identity(config, dataset, methods)
-    if store.open(identity):
+    resumable(store.directory)
+    continued = store.open(identity)
+    if continued:
         log.info("continuing %s", store.directory)
     context = Context(host.resolve_threads(config.threads), Path(config.cache), Path(config.data_root), config.seed)
     manifest: dict[str, Any] = {
@@ -115,7 +119,12 @@ def run(config: RunConfig, command: list[str] | None = None) -> Run:
         "left_out": left_out,
         "rows_expected": len(methods) * len(dataset.pairs),
     }
-    infos = _extract(config, methods, dataset, context, store, manifest)
+    try:
+        infos = _extract(config, methods, dataset, context, store, manifest)
+    except (ConfigError, DataError, FeatureError, ModelError):
+        if not continued and not store.has_measurements():
+            shutil.rmtree(store.directory, ignore_errors=True)
+        raise
     return _evaluate(config, dataset, infos, store, manifest)
 
 

@@ -58,6 +58,10 @@ class RunStore:
         path = self._feature_path(method, key)
         return path.is_file() or path.with_suffix(".json").is_file()
 
+    def has_measurements(self) -> bool:
+        """Whether anything was extracted or timed."""
+        return any(any((self.directory / name).rglob("*.*")) for name in ("features", "parts"))
+
     def write_extraction(self, method: str, key: str, extraction: Extraction) -> None:
         path = self._feature_path(method, key)
         position = {"block": extraction.block, "order": extraction.order}

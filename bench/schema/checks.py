@@ -10,9 +10,9 @@ import dataclasses
 import itertools
 import types
 import typing
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from bench.core.doors import Door
@@ -55,9 +55,9 @@ class Range:
         high = self.high() if callable(self.high) else self.high
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ConfigError(f"{key}={value!r} is not possible; allowed: a number")
-        if (self.low < value if self.above else self.low <= value) and value <= high:
-            if not self.multiple or value % self.multiple == 0:
-                return
+        inside = (self.low < value if self.above else self.low <= value) and value <= high
+        if inside and (not self.multiple or value % self.multiple == 0):
+            return
         why = f" ({self.why})" if self.why and value > high else ""
         allowed = f"above {self.low:g} to {high:.10g}" if self.above else f"{self.low:.10g} to {high:.10g}"
         if self.multiple:
@@ -73,6 +73,11 @@ class OneOf:
 
     def check(self, key: str, value: object) -> None:
         one_of(key, value, self.words)
+
+
+def has_controls(text: str) -> bool:
+    """Whether a text has control characters, line ends, or bytes that were no UTF-8."""
+    return any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
 
 
 @dataclass(frozen=True)
@@ -98,12 +103,9 @@ class Text:
             raise ConfigError(f"{key}={value!r} is not possible; allowed: {self.what}")
         if not value.strip() and not self.empty:
             raise ConfigError(f"{key}={value!r} is empty; give {self.what}")
-        if not value.isprintable():
-            raise ConfigError(f"{key}={value!r} is not possible; allowed: {self.what} without control characters")
-        try:
-            length = len(value.encode())
-        except UnicodeEncodeError:
-            raise ConfigError(f"{key}={value!r} is not possible; allowed: {self.what} in UTF-8") from None
+        if has_controls(value):
+            raise ConfigError(f"{key}={value!r} is not possible; allowed: {self.what} of printable UTF-8 characters")
+        length = len(value.encode())
         if length > self.max_bytes:
             raise ConfigError(f"{key} has {length} bytes; allowed: {self.what} of at most {self.max_bytes} bytes")
 
@@ -143,8 +145,7 @@ class Items:
 Constraint = Range | OneOf | Text | Found | Items | Door
 
 
-@cache
-def fields_of(schema: type) -> dict[str, Any]:
+def fields_of(schema: Any) -> dict[str, Any]:
     """Annotated type of every field of a dataclass."""
     hints = typing.get_type_hints(schema, include_extras=True)
     return {field.name: hints[field.name] for field in dataclasses.fields(schema)}

@@ -12,7 +12,8 @@ from bench.core.errors import ConfigError
 from bench.schema.values import Found, Items, Name, OneOf, Range, Seed, check_area
 
 ROTATIONS, SCALES = Range(-180, 180), Range(0.25, 4, "too little of the image would be left")
-Rotation, Scale = Annotated[float, ROTATIONS], Annotated[float, SCALES]
+Rotation = Annotated[float, ROTATIONS]
+Scale = Annotated[float, SCALES]
 RenderedSide = Annotated[int, Range(64, 8192, "more than the photographs have")]
 
 

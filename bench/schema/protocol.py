@@ -75,8 +75,8 @@ class ImageConfig:
     def __post_init__(self) -> None:
         if self.crop_first and self.policy not in ("cover_crop", "cover_topleft"):
             raise ConfigError(
-                f"protocol.image.crop_first=true is not possible with policy={self.policy}, which cuts nothing to a target "
-                "size; allowed with: cover_crop, cover_topleft"
+                f"protocol.image.crop_first=true is not possible with policy={self.policy}, which cuts nothing "
+                "to a target size; allowed with: cover_crop, cover_topleft"
             )
         if self.policy in ("fixed", "cover_crop", "cover_topleft"):
             check_area("protocol.image", self.height, self.width)

@@ -118,7 +118,7 @@ def test_failed_extractions_are_told_and_left_out(
 def test_refusals(finished: tuple[Path, list[EvaluatedImage]], tmp_path: Path) -> None:
     directory, _ = finished
     with pytest.raises(ConfigError, match="run_dir is missing"):
-        ExportConfig()
+        compose([], "export")
     with pytest.raises(ConfigError, match=r"only='surf' is not possible; allowed: sift, orb, harris, broken"):
         main(ExportConfig(run_dir=str(directory), only=["surf"]))
     with pytest.raises(StoreError, match=r"manifest\.json"):

@@ -40,7 +40,7 @@ def test_the_command_line_says_it_in_one_line(tmp_path: Path) -> None:
         [sys.executable, "-m", "bench", f"run_dir={tmp_path / 'run'}"],
         capture_output=True, text=True, cwd=tmp_path, env=environment,
     )  # fmt: skip
-    assert result.returncode == 1
+    assert result.returncode == 4
     assert result.stderr.startswith("bench: OpenCV cannot be loaded because a system library is missing (libGL.so.1")
     assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "run").exists()

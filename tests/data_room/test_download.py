@@ -26,6 +26,7 @@ from bench.commands.fetch import FetchConfig, main, register
 from bench.core.errors import ConfigError, DataError
 from bench.core.resources import resource
 from bench.data.download import Lock, fetch, parse_lock, read_lock, verify
+from bench.schema import check
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -246,7 +247,7 @@ def test_fetch_config_composes() -> None:
 
 def test_fetch_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="hpatches, sp_v6"):
-        FetchConfig(what="coco")
+        check(FetchConfig(what="coco"))
     # A verified folder is used without the network.
     lock = read_lock("sp_v6")
     for name in lock.requires:

@@ -67,8 +67,8 @@ def test_impossible_poses_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="all sequences here are of subset v"):
         _load(tmp_path, subset="i")
     for override, message in (
-        ("dataset.scales=[9]", r"dataset.scales=9.0 is not possible; allowed: 0.25 to 4.0"),
-        ("dataset.rotations_deg=[200]", "dataset.rotations_deg=200.0 is not possible"),
+        ("dataset.scales=[9]", r"dataset.scales\[0\]=9.0 is not possible; allowed: 0.25 to 4"),
+        ("dataset.rotations_deg=[200]", r"dataset.rotations_deg\[0\]=200.0 is not possible"),
         ("dataset.combined=[[30]]", r"dataset.combined has \[30\]; allowed: pairs of numbers"),
         ("dataset.combined=[30]", "dataset.combined has 30; allowed: pairs of numbers"),
     ):

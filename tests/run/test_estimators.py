@@ -14,7 +14,7 @@ from bench.core.errors import ConfigError
 from bench.matching.solve import solve
 from bench.run.estimators import grid, summarise_sweep, sweep_pair
 from bench.run.pair import evaluate_pair
-from bench.schema import EstimatorConfig, EstimatorSweepConfig, ProtocolConfig
+from bench.schema import EstimatorConfig, EstimatorSweepConfig, ProtocolConfig, check
 from tests.run.test_pair import translated_pair
 
 PROTOCOL = ProtocolConfig(name="test", estimator=EstimatorConfig(name="usac_magsac", threshold_px=2.0, repeats=3))
@@ -91,6 +91,6 @@ def test_preset_composes_and_leaves_the_protocol_alone() -> None:
 
 def test_impossible_values() -> None:
     with pytest.raises(ConfigError, match=r"estimator_sweep\.estimators"):
-        EstimatorSweepConfig(estimators=["none"])
+        check(EstimatorSweepConfig(estimators=["none"]), "estimator_sweep")
     with pytest.raises(ConfigError, match="thresholds_px"):
-        EstimatorSweepConfig(thresholds_px=[0.0])
+        check(EstimatorSweepConfig(thresholds_px=[0.0]), "estimator_sweep")

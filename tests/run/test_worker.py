@@ -12,7 +12,7 @@ from bench.core.errors import ConfigError, FeatureError, ModelError, WorkerError
 from bench.core.types import Context, EvaluatedImage, Size
 from bench.features.base import HasTensors
 from bench.run.worker import Worker
-from bench.schema import CustomConfig, TimeoutsConfig
+from bench.schema import CustomConfig, TimeoutsConfig, check
 
 IMAGE = EvaluatedImage("seq/1", np.random.default_rng(0).integers(0, 255, (64, 96)).astype(np.uint8), np.eye(3))
 
@@ -107,7 +107,7 @@ def test_an_ability_the_method_lacks_is_an_error_that_names_it(tmp_path: Path) -
 @pytest.mark.parametrize(("key", "value"), [("load_s", 0.0), ("call_s", 1e6), ("evaluate_s", float("nan"))])
 def test_time_limits_have_a_range(key: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"timeouts.{key}"):
-        TimeoutsConfig(**{key: value})
+        check(TimeoutsConfig(**{key: value}), "timeouts")
 
 
 def test_an_unknown_backend_says_what_is_allowed(tmp_path: Path) -> None:
