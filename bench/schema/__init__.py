@@ -7,6 +7,8 @@ Interpolations such as ``${protocol.keypoints.max}`` tie a method's budget to th
 
 from __future__ import annotations
 
+import functools
+
 from hydra.core.config_store import ConfigStore
 
 from bench.schema.checks import check, inputs, one_of
@@ -86,8 +88,9 @@ __all__ = [
 ]
 
 
+@functools.cache
 def register() -> None:
-    """Put every schema into Hydra's ConfigStore."""
+    """Put every schema into Hydra's ConfigStore, once in a process."""
     store = ConfigStore.instance()
     store.store(name="run_schema", node=RunConfig)
     store.store(group="protocol", name="schema", node=ProtocolConfig)
