@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.core.errors import StoreError
-from bench.core.files import read_json, read_parquet
+from bench.core.files import has_checksums, read_json, read_parquet
+from bench.core.records import record
 from bench.metrics.columns import current
+from bench.run.manifest import stated_protocol
+from bench.run.store import PAIR_COLUMNS, open_finished
 from bench.schema import ProtocolConfig
-from bench.schema.identity import protocol_from
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of a baseline; 2: every file has a checksum. 1 is read as well."""
 KIND = "superpoint-bench baseline"
 TIME_STAGES = ("preprocess", "infer", "decode")
 _KEYS = ("method", "pair", "sequence", "split", "outcome")
-_LEFT_OUT = ("match_ms", "estimate_ms", "mma")
+_LEFT_OUT = ("match_ms", "estimate_ms", "mma", "session")
 _MMA_KEPT_PX = (1.0, 3.0)
 _MANTISSA_BITS_DROPPED = 9
 
@@ -53,6 +56,8 @@ class Evidence:
         Baselines only: samples of the outputs, see :mod:`bench.check.outputs`.
     features : Path or None
         Runs only: folder of the stored features, if they were kept.
+    remarks : tuple of str
+        What a reader should know about the files.
     """
 
     path: Path
@@ -62,6 +67,7 @@ class Evidence:
     times: pd.DataFrame
     keypoints: pd.DataFrame | None
     features: Path | None
+    remarks: tuple[str, ...] = ()
 
     @property
     def methods(self) -> list[str]:
@@ -73,7 +79,7 @@ def protocol_of(candidate: Evidence, baseline: Evidence) -> ProtocolConfig:
     for side in (candidate, baseline):
         values = side.header["protocol"].get("config")
         if values:
-            return protocol_from({"name": side.header["protocol"]["name"], **values})
+            return stated_protocol(side.header["protocol"]["name"], values)
     found = [re.fullmatch(r"(accuracy|match_precision)_(.+)px", str(name)) for name in candidate.pairs.columns]
     limits = [(match[1], float(match[2])) for match in found if match]
     protocol = ProtocolConfig(name=str(candidate.header["protocol"]["name"]))
@@ -100,40 +106,95 @@ def load(path: Path) -> Evidence:
     )
 
 
+@dataclass(frozen=True)
+class _Protocol:
+    name: str
+    hash: str
+    version: int = 1
+    config: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class _Dataset:
+    name: str
+    digest: str
+    note: str = ""
+    pairs: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Method:
+    label: str = ""
+    precision: dict[str, Any] = field(default_factory=dict)
+    fingerprint: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What a comparison relies on in a baseline's header."""
+
+    protocol: _Protocol
+    dataset: _Dataset
+    methods: dict[str, _Method]
+    host: dict[str, Any] = field(default_factory=dict)
+    noise: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    seeds: dict[str, Any] = field(default_factory=dict)
+    git: dict[str, Any] = field(default_factory=dict)
+    threads: int | None = None
+    latency_mode: str | None = None
+    repeats: int | None = None
+
+
+@dataclass(frozen=True)
+class _Kind:
+    kind: str
+    schema_version: int
+
+
+@dataclass(frozen=True)
+class _Content:
+    header: _Header
+
+
 def _from_baseline(path: Path) -> Evidence:
+    where = str(path / "baseline.json")
     content = read_json(path / "baseline.json")
-    if content.get("kind") != KIND or content.get("schema_version") != SCHEMA_VERSION:
+    found = record(_Kind, content, where)
+    if found.kind != KIND:
+        raise StoreError(f"{where} is of kind {found.kind!r}, {KIND!r} was expected")
+    if found.schema_version not in (1, SCHEMA_VERSION):
         raise StoreError(
-            f"{path / 'baseline.json'} has schema version {content.get('schema_version')!r}, this version reads "
-            f"{SCHEMA_VERSION}; write the baseline again with `bench baseline`"
+            f"{where} has schema version {found.schema_version}, this version of bench reads 1 to {SCHEMA_VERSION}; "
+            "write the baseline again with `bench baseline`"
         )
-    keypoints = path / "keypoints.parquet"
+    record(_Content, content, where)
+    if found.schema_version > 1 and not has_checksums(path):
+        raise StoreError(f"{path} has lost its list of checksums (bench.sha256); restore it from a copy")
+    samples = path / "keypoints.parquet"
     return Evidence(
-        path,
-        path.name,
-        content["header"],
-        current(read_parquet(path / "pairs.parquet")),
-        read_parquet(path / "times.parquet"),
-        read_parquet(keypoints) if keypoints.is_file() else None,
-        None,
-    )
+        path, path.name, content["header"], current(read_parquet(path / "pairs.parquet", PAIR_COLUMNS)),
+        read_parquet(path / "times.parquet", ("method", "item", "repeat", "block", "ms", "calibration_ms")),
+        read_parquet(samples, ("method", "image", "x", "y")) if samples.is_file() else None, None, _remarks(path),
+    )  # fmt: skip
 
 
 def _from_run(path: Path) -> Evidence:
-    manifest = read_json(path / "manifest.json")
-    if manifest.get("status", "complete") != "complete" or not (path / "pairs.parquet").is_file():
-        raise StoreError(f"{path} holds a run that is not finished; continue it with `bench run_dir={path}`")
-    if manifest.get("schema_version") != SCHEMA_VERSION:
-        raise StoreError(
-            f"{path} has schema version {manifest.get('schema_version')!r}, this version reads {SCHEMA_VERSION}; "
-            "repeat the run"
-        )
-    features = path / "features"
+    found = open_finished(path)
+    manifest, features = found.manifest, path / "features"
+    remarks = list(_remarks(path))
+    if len(manifest.sessions) > 1:
+        remarks.append(f"{path} was measured under {len(manifest.sessions)} conditions (allow_mixed=true)")
     return Evidence(
-        path, path.name, _header(manifest),
-        compact_rows(current(read_parquet(path / "pairs.parquet")), _mma_px(manifest)),
-        extraction_times(read_parquet(path / "times.parquet")), None, features if features.is_dir() else None,
+        path, path.name, _header(manifest.as_dict()),
+        compact_rows(found.pairs, manifest.protocol.config.get("mma_px", [])), extraction_times(found.times), None,
+        features if features.is_dir() else None, tuple(remarks),
     )  # fmt: skip
+
+
+def _remarks(path: Path) -> tuple[str, ...]:
+    return () if has_checksums(path) else (f"{path} has no checksums: damage to its files would not be noticed",)
 
 
 def _header(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -176,10 +237,6 @@ def rounded(values: NDArray[Any]) -> NDArray[np.float32]:
     half = np.uint32(1 << (_MANTISSA_BITS_DROPPED - 1))
     kept = ((bits + half) >> np.uint32(_MANTISSA_BITS_DROPPED)) << np.uint32(_MANTISSA_BITS_DROPPED)
     return np.where(np.isfinite(x), kept.view(np.float32), x)
-
-
-def _mma_px(manifest: dict[str, Any]) -> list[float]:
-    return list(manifest["protocol"].get("config", {}).get("mma_px", []))
 
 
 def compact_rows(rows: pd.DataFrame, mma_px: Sequence[float] = ()) -> pd.DataFrame:

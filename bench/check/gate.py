@@ -99,7 +99,7 @@ def check_evidence(candidate: Evidence, baseline: Evidence, config: CheckConfig)
     severity = config.findings.missing_metric
     findings += [Finding("missing_metric", name, severity, f"the candidate lacks {metric}") for name, metric in missing]
 
-    remarks: list[str] = []
+    remarks = [*candidate.remarks, *baseline.remarks]
     sampled, changed, remark = _outputs(candidate, baseline, methods, config)
     comparisons += sampled
     findings += changed

@@ -8,7 +8,6 @@ position of every n-th keypoint by score, and two random projections of its desc
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from bench.check.config import IMAGES, KEYPOINTS
 from bench.core.errors import StoreError
+from bench.core.files import read_npz
 
 SUBPIXEL = 16
 """Positions are stored in sixteenths of a pixel."""
@@ -65,12 +65,10 @@ def _read(path: Path) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
     """Keypoints (N, 2) and descriptors of a stored extraction; no keypoints where the extraction failed."""
     if not path.is_file():
         return np.empty((0, 2)), None
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            keypoints = np.asarray(arrays["keypoints"], dtype=np.float64)
-            return keypoints, arrays.get("descriptors")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise StoreError(f"cannot read {path}: {error}; repeat the run") from error
+    arrays = read_npz(path)
+    if "keypoints" not in arrays:
+        raise StoreError(f"{path} holds no keypoints; repeat the run")
+    return np.asarray(arrays["keypoints"], dtype=np.float64), arrays.get("descriptors")
 
 
 def sample(features: Path, methods: list[str], keypoints: int = KEYPOINTS, images: int = IMAGES) -> pd.DataFrame:

@@ -21,23 +21,10 @@ from bench.core.errors import StoreError
 from bench.core.names import safe_name
 from bench.core.types import Features, Transform
 from bench.features.exchange import Descriptors, npz_bytes, write_hdf5
-from bench.schema import (
-    DatasetConfig,
-    FolderConfig,
-    HPatchesConfig,
-    ImageConfig,
-    OxfordConfig,
-    PhotosConfig,
-    RotationScaleConfig,
-    one_of,
-)
+from bench.schema import one_of
 from bench.schema.values import FinishedRun, Folder, MethodNames, OneOf
 
 log = logging.getLogger(__name__)
-
-_DATASETS = {
-    config.kind: config for config in (PhotosConfig, HPatchesConfig, OxfordConfig, RotationScaleConfig, FolderConfig)
-}
 
 Write = Callable[[str, NDArray[Any], NDArray[np.float32], Descriptors | None], None]
 
@@ -80,23 +67,17 @@ def main(config: ExportConfig) -> int:
     StoreError
         If the run is not finished, has no features, or the output cannot be written.
     """
-    from bench.core.files import read_json
-    from bench.data import load
     from bench.run.extraction import items_of, prepare_item
-    from bench.run.store import RunStore
+    from bench.run.recorded import recorded_dataset
+    from bench.run.store import RunStore, finished_manifest
 
     directory = Path(config.run_dir)
-    manifest = read_json(directory / "manifest.json")
-    if manifest.get("status") != "complete":
-        raise StoreError(f"{directory} holds a run that is not finished; continue it with run_dir={directory}")
-    methods = list(manifest["methods"]) if config.only is None else config.only
+    manifest = finished_manifest(directory)
+    methods = list(manifest.methods) if config.only is None else config.only
     for method in methods:
-        one_of("only", method, list(manifest["methods"]))
-    recorded = manifest["config"]
-    image_config = ImageConfig(**manifest["protocol"]["config"]["image"])
-    dataset = load(_dataset_config(recorded["dataset"]), Path(recorded["data_root"]))
-    if dataset.digest != manifest["dataset"]["digest"]:
-        raise StoreError(f"the data set {dataset.name} has changed since {directory} was made; restore it to export")
+        one_of("only", method, list(manifest.methods))
+    image_config = manifest.protocol_config().image
+    dataset = recorded_dataset(directory, manifest)
     store, output = RunStore(directory), Path(config.output) if config.output else directory / "export"
     items = items_of(dataset, image_config)
     transforms = {}
@@ -121,14 +102,6 @@ def main(config: ExportConfig) -> int:
                 written += 1
         print(f"{method}: {written} of {len(items)} images, keypoints in the {config.frame} frame, in {output}")
     return 0
-
-
-def _dataset_config(recorded: dict[str, Any]) -> DatasetConfig:
-    """The data set's configuration as the manifest holds it."""
-    try:
-        return _DATASETS[recorded["kind"]](**recorded)
-    except (KeyError, TypeError) as error:
-        raise StoreError(f"the manifest's data set {recorded} is not of this version of bench ({error})") from error
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import shutil
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from bench.core.errors import ConfigError, StoreError
-from bench.core.files import read_json
+from bench.core.errors import ConfigError
+from bench.core.files import new_directory
 from bench.core.types import Context, DataSet
 from bench.features.base import runnable
 from bench.parity.compare import Comparison, choose, compare, methods_of
@@ -21,6 +22,7 @@ from bench.parity.page import words, write_report
 from bench.parity.summary import Frames, frames
 from bench.parity.tables import main_table
 from bench.report.console import TextColumn, TextSection, print_table, terminal
+from bench.run.store import finished_manifest
 from bench.schema.identity import protocol_hash
 from bench.timing import host
 
@@ -45,18 +47,10 @@ def folder_of(config: ParityConfig, dataset: DataSet) -> Path:
         If that run used another protocol or data set.
     """
     if config.run_dir is None:
-        stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-        path = Path(config.results) / f"parity_{stamp}"
-        number = 1
-        while path.exists():
-            number += 1
-            path = Path(config.results) / f"parity_{stamp}_{number}"
-        return path
+        return new_directory(Path(config.results), "parity_")
     directory = Path(config.run_dir)
-    manifest = read_json(directory / "manifest.json")
-    if manifest.get("status") != "complete":
-        raise StoreError(f"{directory} holds a run that is not finished; continue it with bench run_dir={directory}")
-    ran = (manifest["protocol"]["name"], manifest["protocol"]["hash"], manifest["dataset"]["name"])
+    manifest = finished_manifest(directory)
+    ran = (manifest.protocol.name, manifest.protocol.hash, manifest.dataset.name)
     asked = (config.protocol.name, protocol_hash(config.protocol), dataset.name)
     if ran != asked:
         raise ConfigError(
@@ -121,7 +115,12 @@ def main(config: ParityConfig) -> int:
     log.info("%s: %s", dataset.name, dataset.note)
     context = Context(host.resolve_threads(config.threads), Path(config.cache), Path(config.data_root), config.seed)
     manifest = describe(config, dataset, context.threads)
-    comparison = compare(config, dataset, context, folder / "logs")
+    try:
+        comparison = compare(config, dataset, context, folder / "logs")
+    except BaseException:
+        if config.run_dir is None:  # made above, with nothing in it but logs
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     comparison.refused = left_out | comparison.refused
     methods = methods_of(config)
     manifest["methods"] = {

@@ -50,8 +50,8 @@ def ignore() -> None:
             signal.signal(number, signal.SIG_IGN)
 
 
-def resumable(directory: Path) -> None:
-    """Remember the run directory that a repeated command can continue."""
+def resumable(directory: Path | None) -> None:
+    """Remember the run directory that a repeated command can continue; None: there is none."""
     global _directory
     _directory = directory
 

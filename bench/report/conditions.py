@@ -159,6 +159,12 @@ def warnings(manifest: Manifest) -> list[str]:
     expected, written = get(manifest, "rows_expected"), get(manifest, "rows_written")
     if expected is not None and written is not None and expected != written:
         found.append(f"Incomplete: {written} of {expected} rows.")
+    sessions = get(manifest, "sessions", default=[])
+    if len(sessions) > 1:
+        keys = sorted({key for each in sessions[1:] for key in each if each[key] != sessions[0].get(key)})
+        found.append(
+            f"Measured under {len(sessions)} conditions that differ in {', '.join(keys)}; rows say under which."
+        )
     if get(manifest, "git", "dirty", default=False):
         found.append("The code had uncommitted changes.")
     return found

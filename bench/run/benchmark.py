@@ -9,21 +9,29 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from bench.core.errors import ConfigError, DataError, FeatureError, ModelError, StoreError
-from bench.core.files import plain, read_json, read_parquet, write_atomic, write_json, write_parquet
+from bench.core.errors import ConfigError, DiskFullError, StoreError
+from bench.core.files import LOCK, locked, new_directory, plain, read_parquet, seal, write_atomic, write_parquet
 from bench.core.interruption import resumable
 from bench.core.names import safe_name, to_csv
 from bench.core.types import Context, DataSet, MethodInfo
 from bench.features.base import Checks, runnable
-from bench.metrics.columns import current
-from bench.run.store import RunStore
+from bench.run.manifest import (
+    COMPLETE,
+    DatasetRecord,
+    Manifest,
+    MethodRecord,
+    ProtocolRecord,
+    conditions,
+    write_manifest,
+)
+from bench.run.store import RunStore, finished_manifest, open_finished
 from bench.schema import ImportedConfig, MethodConfig, RunConfig, TimeoutsConfig
 from bench.schema.identity import protocol_hash
 from bench.timing import host, noise
@@ -82,110 +90,117 @@ def run(config: RunConfig, command: list[str] | None = None) -> Run:
     methods, left_out = runnable(_methods(config))
     dataset = load(config.dataset, Path(config.data_root))
     log.info("%s: %s", dataset.name, dataset.note)
-    store = RunStore(_run_directory(config))
-    identity = _identity(config, dataset, methods)
-    resumable(store.directory)
-    continued = store.open(identity)
-    if continued:
-        log.info("continuing %s", store.directory)
-    context = Context(host.resolve_threads(config.threads), Path(config.cache), Path(config.data_root), config.seed)
-    manifest: dict[str, Any] = {
-        "schema_version": 1,
-        "status": "running",
-        "identity": identity,
-        "title": config.title,
-        "command": command or [],
-        "started": _now(),
-        "config": asdict(config),
-        "protocol": {
-            "name": config.protocol.name,
-            "version": config.protocol.version,
-            "hash": protocol_hash(config.protocol),
-            "config": asdict(config.protocol),
-        },
-        "dataset": {
-            "name": dataset.name,
-            "digest": dataset.digest,
-            "note": dataset.note,
-            "sequences_expected": dataset.sequences_expected,
-            "pairs_expected": dataset.pairs_expected,
-            "pairs": [pair.name for pair in dataset.pairs],
-        },
-        "seeds": {"run": config.seed, "dataset": getattr(config.dataset, "seed", None)},
-        "threads": context.threads,
-        "host": host.fingerprint(),
-        "versions": host.versions(),
-        "git": host.git_commit(Path(__file__).parent),
-        "left_out": left_out,
-        "rows_expected": len(methods) * len(dataset.pairs),
-    }
-    try:
-        infos = _extract(config, methods, dataset, context, store, manifest)
-    except (ConfigError, DataError, FeatureError, ModelError):
-        if not continued and not store.has_measurements():
-            shutil.rmtree(store.directory, ignore_errors=True)
-        raise
-    return _evaluate(config, dataset, infos, store, manifest)
+    wanted = replace(_manifest(config, command or [], dataset, methods), left_out=left_out)
+    with _run_directory(config) as store:
+        manifest = store.open(wanted, config.allow_mixed)
+        if manifest.complete and all((store.directory / name).is_file() for name in _TABLES):
+            log.info("%s is finished: nothing is measured again", store.directory)
+            return _report(config, dataset, store, manifest)
+        if manifest is not wanted:
+            log.info("continuing %s", store.directory)
+        infos, manifest = _extract(config, methods, dataset, store, _continued(wanted, manifest))
+        return _evaluate(config, dataset, infos, store, manifest)
+
+
+_TABLES = ("pairs.parquet", "times.parquet")
+
+
+def _manifest(config: RunConfig, command: list[str], dataset: DataSet, methods: Mapping[str, MethodConfig]) -> Manifest:
+    """The manifest of a run that has not begun."""
+    machine, versions = host.fingerprint(), host.versions()
+    protocol = config.protocol
+    return Manifest(
+        protocol=ProtocolRecord(protocol.name, protocol_hash(protocol), protocol.version, asdict(protocol)),
+        dataset=DatasetRecord(
+            dataset.name, dataset.digest, dataset.note, dataset.sequences_expected, dataset.pairs_expected,
+            [pair.name for pair in dataset.pairs],
+        ),
+        identity=_identity(config, dataset, methods),
+        sessions=[conditions(machine, versions)],
+        title=config.title,
+        command=command,
+        started=_now(),
+        config=asdict(config),
+        seeds={"run": config.seed, "dataset": getattr(config.dataset, "seed", None)},
+        threads=host.resolve_threads(config.threads),
+        host=machine,
+        versions=versions,
+        git=host.git_commit(Path(__file__).parent),
+        rows_expected=len(methods) * len(dataset.pairs),
+    )  # fmt: skip
+
+
+def _continued(wanted: Manifest, earlier: Manifest) -> Manifest:
+    """The manifest of this command with what stays true of the earlier one."""
+    return replace(
+        wanted, started=earlier.started or wanted.started, sessions=earlier.sessions, methods=earlier.methods,
+        load_before=earlier.load_before,
+    )  # fmt: skip
 
 
 def _extract(
-    config: RunConfig,
-    methods: Mapping[str, MethodConfig],
-    dataset: DataSet,
-    context: Context,
-    store: RunStore,
-    manifest: dict[str, Any],
-) -> dict[str, MethodInfo]:
+    config: RunConfig, methods: Mapping[str, MethodConfig], dataset: DataSet, store: RunStore, manifest: Manifest
+) -> tuple[dict[str, MethodInfo], Manifest]:
     from bench.run.extraction import extract_all, items_of
 
     items = items_of(dataset, config.protocol.image)
-    before = read_json(store.manifest_path)
-    manifest["started"] = before.get("started", manifest["started"])
+    known = manifest.methods
+    context = Context(host.resolve_threads(config.threads), Path(config.cache), Path(config.data_root), config.seed)
+    throughput: dict[str, Any] = {}
     with _workers(methods, context, store, config.timeouts) as workers:
         infos = {name: worker.info() for name, worker in workers.items()}
         for name, method in methods.items():
             if isinstance(method, ImportedConfig):
                 workers[name].call(Checks.check, [item.image for item in items])
         for name, info in infos.items():
-            known = before.get("methods", {}).get(name, {}).get("info", {}).get("fingerprint")
-            if known is not None and known != plain(info.fingerprint):
+            if name in known and known[name].info.get("fingerprint") != plain(info.fingerprint):
                 raise StoreError(
                     f"the model of {name} has changed since {store.directory} was started; "
                     "start a new run without run_dir"
                 )
-        manifest["methods"] = {name: _describe(methods[name], info) for name, info in infos.items()}
-        manifest["load_before"] = before.get("load_before", host.load())
-        write_json(store.manifest_path, plain(manifest))
+        described = _described(methods, infos, known)
+        manifest = replace(manifest, methods=described, load_before=manifest.load_before or host.load())
+        write_manifest(store.directory, manifest)
         incidents = extract_all(workers, items, config.protocol.image, config.latency, store, config.seed)
-        manifest |= {"died": incidents.died, "notes": incidents.notes}
         if config.latency.throughput_s > 0:
             from bench.run.throughput import measure
 
-            manifest["throughput"] = measure(workers, items, config.protocol.image, config.latency.throughput_s)
+            throughput = measure(workers, items, config.protocol.image, config.latency.throughput_s)
         for name, worker in workers.items():
             if worker.pid() is not None:
                 infos[name] = worker.info()
-    manifest["methods"] = {name: _describe(methods[name], info) for name, info in infos.items()}
-    _keep_known(manifest["methods"], before.get("methods", {}))
-    manifest["load_after"] = host.load()
-    manifest["host"]["library_threads"] = [dict(pool) for pool in host.library_threads()]
-    write_json(store.manifest_path, plain(manifest))
-    return infos
+    manifest = replace(
+        manifest,
+        died=incidents.died,
+        notes=incidents.notes,
+        throughput=throughput,
+        methods=_described(methods, infos, known),
+        load_after=host.load(),
+        host={**manifest.host, "library_threads": [dict(pool) for pool in host.library_threads()]},
+    )
+    write_manifest(store.directory, manifest)
+    return infos, manifest
 
 
-def _keep_known(methods: dict[str, Any], known: Mapping[str, Any]) -> None:
-    """Keep what an earlier try read from the runtime: a continued run with nothing left to extract compiles nothing."""
-    for name, method in methods.items():
-        before = known.get(name, {}).get("info", {})
-        if "executed" in before.get("precision", {}) and "executed" not in method["info"]["precision"]:
-            method["info"] |= {key: before[key] for key in ("precision", "threads")}
-            method["info"]["costs"] = {**method["info"]["costs"], **before["costs"]}
+def _described(
+    methods: Mapping[str, MethodConfig], infos: Mapping[str, MethodInfo], known: Mapping[str, MethodRecord]
+) -> dict[str, MethodRecord]:
+    """Records of the methods; what an earlier try read from the runtime is kept, since a continued run with nothing
+    left to extract compiles nothing."""
+    found = {}
+    for name, info in infos.items():
+        content = plain(asdict(info))
+        before = known[name].info if name in known else {}
+        if "executed" in before.get("precision", {}) and "executed" not in content["precision"]:
+            content |= {key: before[key] for key in ("precision", "threads")}
+            content["costs"] = {**content["costs"], **before["costs"]}
+        found[name] = MethodRecord(methods[name].label or info.name, plain(asdict(methods[name])), content)
+    return found
 
 
 def _evaluate(
-    config: RunConfig, dataset: DataSet, infos: Mapping[str, MethodInfo], store: RunStore, manifest: dict[str, Any]
+    config: RunConfig, dataset: DataSet, infos: Mapping[str, MethodInfo], store: RunStore, manifest: Manifest
 ) -> Run:
-    from bench.run.drawings import draw_run
     from bench.run.estimators import summarise_sweep
     from bench.run.evaluation import evaluate_all
 
@@ -200,17 +215,15 @@ def _evaluate(
         config.jobs,
         config.timeouts.evaluate_s,
     )
-    manifest["rows_written"] = len(pairs)
-    if len(pairs) != manifest["rows_expected"]:
+    if len(pairs) != manifest.rows_expected:
         raise StoreError(
-            f"{store.directory}: {len(pairs)} rows written, {manifest['rows_expected']} expected; "
+            f"{store.directory}: {len(pairs)} rows written, {manifest.rows_expected} expected; "
             "delete its folder parts/rows and repeat the command with this run_dir"
         )
-    times = _times(store, dataset, list(infos), config, pairs)
+    mixed = len(manifest.sessions) > 1
+    pairs = _marked(pairs, mixed)
+    times = _marked(_times(store, dataset, list(infos), config, pairs), mixed)
     calibration = times.loc[times["method"] == "calibration", "ms"].to_numpy(np.float64)
-    manifest["noise"] = noise.verdict(calibration, manifest["load_before"].get("cpu_busy"))
-    manifest["status"] = "complete"
-    manifest["finished"] = _now()
     write_parquet(store.directory / "pairs.parquet", pairs)
     write_parquet(store.directory / "times.parquet", times)
     if len(swept):
@@ -218,39 +231,70 @@ def _evaluate(
         write_parquet(store.directory / "sweep.parquet", swept)
         write_atomic(store.directory / "sweep.csv", to_csv(table, float_format="%.6g").encode())
         log.info("estimators and thresholds beside the protocol's: %s", store.directory / "sweep.csv")
-    write_json(store.manifest_path, plain(manifest))
-    drawings = draw_run(dataset, pairs, list(infos), config.protocol, store, config.seed)
-    finished = render(store.directory, drawings)
+    manifest = replace(
+        manifest,
+        rows_written=len(pairs),
+        noise=noise.verdict(calibration, (manifest.load_before or {}).get("cpu_busy")),
+        status=COMPLETE,
+        finished=_now(),
+    )
+    # Last: with this the run is finished, and nothing is measured again.
+    write_manifest(store.directory, manifest)
+    return _report(config, dataset, store, manifest)
+
+
+def _marked(rows: pd.DataFrame, mixed: bool) -> pd.DataFrame:
+    """In a run of several sessions every row says of which it is; rows of the first were written without."""
+    if not mixed:
+        return rows.drop(columns="session", errors="ignore")
+    return rows.assign(session=rows.get("session", pd.Series(0, rows.index)).fillna(0).astype(np.int64))
+
+
+def _report(config: RunConfig, dataset: DataSet, store: RunStore, manifest: Manifest) -> Run:
+    """Report a finished run, drop its features if they are not to be kept, and close the list of checksums."""
+    from bench.run.drawings import draw_run
+
+    drawings = None
+    if not (store.directory / "report.html").is_file() and store.has_measurements():
+        pairs = read_parquet(store.directory / "pairs.parquet")
+        drawings = draw_run(dataset, pairs, list(manifest.methods), config.protocol, store, config.seed)
+    finished = _render(store.directory, drawings)
     if not config.keep_features:
         store.drop_features()
+    seal(store.directory, refresh="logs")
     return finished
 
 
-def render(directory: Path, drawings: Sequence[MatchDrawing] | None = None) -> Run:
-    """Summarise and report a finished run from its files; nothing is measured again.
+def render(directory: Path) -> Run:
+    """Summarise and report a finished run from its files; nothing is measured or drawn again.
 
     Parameters
     ----------
     directory : Path
         The run directory.
-    drawings : sequence of MatchDrawing, optional
-        None keeps the drawings made before.
 
     Raises
     ------
     StoreError
-        If `directory` holds no finished run.
+        If `directory` holds no finished run, or another process works in it.
     """
+    finished_manifest(directory)
+    with locked(directory / LOCK):
+        found = _render(directory)
+        seal(directory)
+    return found
+
+
+def _render(directory: Path, drawings: Sequence[MatchDrawing] | None = None) -> Run:
     from bench.report.write import write_report
     from bench.summary.table import summarise
 
-    manifest = read_json(directory / "manifest.json")
-    if manifest.get("status") != "complete":
-        raise StoreError(f"{directory} holds a run that is not finished; continue it with run_dir={directory}")
-    pairs, times = current(read_parquet(directory / "pairs.parquet")), read_parquet(directory / "times.parquet")
-    summary = summarise(pairs, times, manifest)
-    report = write_report(directory, manifest, pairs, times, summary, drawings)
-    return Run(directory, pairs, times, summary, manifest, report)
+    found = open_finished(directory)
+    found.manifest.protocol_config()
+    content = found.manifest.as_dict()
+    summary = summarise(found.pairs, found.times, content)
+    report = write_report(directory, content, found.pairs, found.times, summary, drawings)
+    return Run(directory, found.pairs, found.times, summary, content, report)
 
 
 def _methods(config: RunConfig) -> dict[str, MethodConfig]:
@@ -271,16 +315,23 @@ def _methods(config: RunConfig) -> dict[str, MethodConfig]:
     return methods
 
 
-def _run_directory(config: RunConfig) -> Path:
-    if config.run_dir is not None:
-        return Path(config.run_dir)
-    stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    path = Path(config.results) / stamp
-    number = 1
-    while path.exists():
-        number += 1
-        path = Path(config.results) / f"{stamp}_{number}"
-    return path
+@contextmanager
+def _run_directory(config: RunConfig) -> Iterator[RunStore]:
+    """The run directory under its lock; one that was made here goes again if nothing was measured."""
+    directory = new_directory(Path(config.results)) if config.run_dir is None else Path(config.run_dir)
+    made = config.run_dir is None or not directory.exists()
+    store = RunStore(directory)
+    with locked(directory / LOCK):
+        resumable(directory)
+        try:
+            yield store
+        except BaseException as error:
+            if made and not store.has_measurements():
+                shutil.rmtree(directory, ignore_errors=True)
+                resumable(None)
+            elif isinstance(error, DiskFullError):
+                raise DiskFullError(f"{error} with run_dir={directory}: it continues where it stopped") from error
+            raise
 
 
 def _identity(config: RunConfig, dataset: DataSet, methods: Mapping[str, MethodConfig]) -> dict[str, str]:
@@ -319,10 +370,6 @@ def _workers(
         yield workers
 
 
-def _describe(config: MethodConfig, info: MethodInfo) -> dict[str, Any]:
-    return {"label": config.label or info.name, "config": asdict(config), "info": asdict(info)}
-
-
 def _times(
     store: RunStore, dataset: DataSet, methods: list[str], config: RunConfig, pairs: pd.DataFrame
 ) -> pd.DataFrame:
@@ -335,7 +382,8 @@ def _times(
         for name in methods:
             done = store.read_extraction(name, item.key)
             if done.features is not None and done.times is not None:
-                rows += stage_rows(name, item.key, done.times, done.features.size, 0, done.block, done.order)
+                found = stage_rows(name, item.key, done.times, done.features.size, 0, done.block, done.order)
+                rows += [{**row, "session": done.session} for row in found]
     frames = [pd.DataFrame(rows), store.read_parts("times")]
     for stage in ("match", "estimate"):
         column = f"{stage}_ms"
@@ -343,7 +391,7 @@ def _times(
             timed = pairs.loc[pairs[column].notna(), ["method", "pair", column]]
             frames.append(
                 pd.DataFrame({"method": timed["method"], "item": timed["pair"], "stage": stage, "ms": timed[column]})
-                .assign(repeat=0, block=-1, order=-1, height=0, width=0)
+                .assign(repeat=0, block=-1, order=-1, height=0, width=0, session=timed.get("session", 0))
             )  # fmt: skip
     times = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
     order = ["repeat", "block", "order", "method", "item", "stage"]

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from bench.core.errors import WorkerError
-from bench.core.files import write_parquet
 from bench.core.processes import map_in_children
 from bench.core.progress import progress
 from bench.core.types import DataSet, EvaluatedImage, Features, Outcome, Pair, Size
@@ -90,9 +89,9 @@ def evaluate_all(
             step("")
         for path, (rows, swept) in _run(tasks, jobs, store.directory, timeout_s):
             if swept:
-                write_parquet(store.part("sweep", path.stem), pd.DataFrame(swept))
+                store.write_part("sweep", path.stem, swept)
             # Last: a sequence with this part is finished.
-            write_parquet(path, pd.DataFrame(rows))
+            store.write_part("rows", path.stem, rows)
             step(str(rows[0]["sequence"]))
     return store.read_parts("rows"), store.read_parts("sweep")
 

@@ -12,10 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 
 from bench.core.errors import DataError, FeatureError, WorkerError
-from bench.core.files import write_parquet
 from bench.core.progress import progress
 from bench.core.types import DataSet, EvaluatedImage, Features, ImageRef, Size, StageTimes
 from bench.data.prepare import prepare_image
@@ -156,11 +154,13 @@ def extract_all(
         timed = [timed[i] for i in sorted(rng.choice(len(timed), config.max_images, replace=False))]
     passes = [list(items)] + [timed] * (config.repeats - 1)
     total = sum(len(images) for images in passes) * len(workers)
+    last = max([-(-len(items) // config.block) - 1, *store.blocks_begun()])
     with progress("extract", total) as step:
         for number, images in enumerate(passes):
             for block in range(0, len(images), config.block):
                 chunk = images[block : block + config.block]
-                part = store.part("times", f"{number:03d}-{block // config.block:06d}")
+                place = block // config.block
+                part = store.part("times", f"{number:03d}-{place:06d}")
                 names = _order(list(workers), (seed, number, block))
                 if number == 0:
                     pending = [(n, i) for n in names for i in chunk if not store.has_extraction(n, i.key)]
@@ -171,10 +171,16 @@ def extract_all(
                 if not pending:
                     continue
                 evaluated = {item.key: prepare_item(item, image_config) for item in chunk}
-                rows = [] if part.is_file() else [_calibration_row(calibration, number, block // config.block)]
+                if number == 0 and part.is_file():
+                    # The rest of a block that was cut in two: it was not measured when the first piece was.
+                    place = last = last + 1
+                rows = [_calibration_row(calibration, number, place)]
+                if number == 0:
+                    # First of all, so that no extraction is ever without the calibration time of its block.
+                    store.write_part("times", f"{number:03d}-{place:06d}", rows)
                 for order, (name, item) in enumerate(pending):
                     result = runners[name].attempt(evaluated[item.key])
-                    position = (block // config.block, order)
+                    position = (place, order)
                     if number == 0:
                         done = (
                             Extraction(None, None, *position, failure=result)
@@ -185,8 +191,8 @@ def extract_all(
                     elif not isinstance(result, str):
                         rows += stage_rows(name, item.key, result[1], evaluated[item.key].size, number, *position)
                     step(name)
-                if rows:
-                    write_parquet(part, pd.DataFrame(rows))
+                if number > 0:
+                    store.write_part("times", part.stem, rows)
     return incidents
 
 

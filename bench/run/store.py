@@ -2,21 +2,21 @@
 
 Layout::
 
-    manifest.json                       configuration, seeds, versions, host, methods, counts
+    manifest.json                       configuration, seeds, versions, host, methods, counts; `bench.run.manifest`
+    bench.sha256                        SHA-256 of every file, as sha256sum writes it
     pairs.parquet  times.parquet        written at the end from the parts below
     features/<method>/<image key>.npz   features and stage times of the evaluated extraction
     features/<method>/<image key>.json  reason, where the extraction failed
     parts/rows/<sequence>.parquet       finished sequences
-    parts/times/<pass>-<block>.parquet  finished blocks of later timing passes
+    parts/times/<pass>-<block>.parquet  calibration time of a block; in later timing passes the block's times as well
     logs/<method>.log                   output of the worker process
 """
 
 from __future__ import annotations
 
 import io
-import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,25 @@ import numpy as np
 import pandas as pd
 
 from bench.core.errors import FeatureError, StoreError
-from bench.core.files import read_json, read_parquet, write_atomic, write_json
+from bench.core.files import (
+    is_leftover,
+    read_json,
+    read_npz,
+    read_parquet,
+    start_checksums,
+    sweep,
+    write_atomic,
+    write_json,
+    write_parquet,
+)
 from bench.core.names import safe_key, safe_name
+from bench.core.records import record
 from bench.core.types import Features, Size, StageTimes
 from bench.metrics.columns import current
+from bench.run.manifest import NAME, SCHEMA_VERSION, Manifest, read_manifest, write_manifest
 
-SCHEMA_VERSION = 1
+PAIR_COLUMNS = ("method", "pair", "sequence", "split", "outcome")
+TIME_COLUMNS = ("method", "item", "stage", "repeat", "block", "ms")
 _TIME_FIELDS = ("preprocess_ms", "infer_ms", "decode_ms")
 
 
@@ -42,13 +55,87 @@ class Extraction:
     block: int
     order: int
     failure: str | None = None
+    session: int = 0
+    """Place in the manifest's sessions."""
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Content of ``features/<method>/<image key>.json``."""
+
+    failure: str
+    block: int
+    order: int
+    session: int = 0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run as its files hold it.
+
+    Attributes
+    ----------
+    path : Path
+        The run directory.
+    manifest : Manifest
+    pairs : DataFrame
+        A row per method and pair.
+    times : DataFrame
+        A row per method, image or pair, and stage; times in milliseconds.
+    """
+
+    path: Path
+    manifest: Manifest
+    pairs: pd.DataFrame
+    times: pd.DataFrame
+
+
+def finished_manifest(directory: Path) -> Manifest:
+    """Read the manifest of a finished run.
+
+    Raises
+    ------
+    StoreError
+        If `directory` holds no run, one that is not finished, or a damaged one.
+    """
+    manifest = read_manifest(directory)
+    if not manifest.complete:
+        raise StoreError(f"{directory} holds a run that is not finished; continue it with `bench run_dir={directory}`")
+    return manifest
+
+
+def open_finished(directory: Path) -> Finished:
+    """Read a finished run.
+
+    Raises
+    ------
+    StoreError
+        If `directory` holds no run, one that is not finished, or a damaged one.
+    """
+    manifest = finished_manifest(directory)
+    pairs = current(read_parquet(directory / "pairs.parquet", PAIR_COLUMNS))
+    times = read_parquet(directory / "times.parquet", TIME_COLUMNS)
+    if manifest.rows_written is not None and len(pairs) != manifest.rows_written:
+        raise StoreError(
+            f"{directory / 'pairs.parquet'} has {len(pairs)} rows, the manifest says {manifest.rows_written}; delete "
+            "the file and start the run again to rebuild it"
+        )
+    return Finished(directory, manifest, pairs, times)
 
 
 class RunStore:
-    """Reads and writes one run directory."""
+    """Reads and writes one run directory.
+
+    Attributes
+    ----------
+    directory : Path
+    session : int
+        Place of what is measured now in the manifest's sessions; rows of later sessions carry it.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.session = 0
 
     def _feature_path(self, method: str, key: str) -> Path:
         method, key = safe_name(method, "the method"), safe_key(key, "the image")
@@ -58,13 +145,9 @@ class RunStore:
         path = self._feature_path(method, key)
         return path.is_file() or path.with_suffix(".json").is_file()
 
-    def has_measurements(self) -> bool:
-        """Whether anything was extracted or timed."""
-        return any(any((self.directory / name).rglob("*.*")) for name in ("features", "parts"))
-
     def write_extraction(self, method: str, key: str, extraction: Extraction) -> None:
         path = self._feature_path(method, key)
-        position = {"block": extraction.block, "order": extraction.order}
+        position = {"block": extraction.block, "order": extraction.order, "session": self.session}
         if extraction.features is None:
             write_json(path.with_suffix(".json"), {"failure": extraction.failure, **position})
             return
@@ -75,7 +158,7 @@ class RunStore:
             "scores": features.scores,
             "size": np.array([features.size.height, features.size.width], dtype=np.int32),
             "times_ms": np.array([getattr(extraction.times, name) for name in _TIME_FIELDS]),
-            "position": np.array([extraction.block, extraction.order], dtype=np.int32),
+            "position": np.array([*position.values()], dtype=np.int32),
         }
         if features.descriptors is not None:
             arrays["descriptors"] = features.descriptors
@@ -92,22 +175,20 @@ class RunStore:
             If it is missing or damaged.
         """
         path = self._feature_path(method, key)
-        if path.with_suffix(".json").is_file():
-            content = read_json(path.with_suffix(".json"))
-            return Extraction(None, None, content["block"], content["order"], content["failure"])
+        reason = path.with_suffix(".json")
+        if reason.is_file():
+            found = record(_Failure, read_json(reason), str(reason))
+            return Extraction(None, None, found.block, found.order, found.failure, found.session)
+        arrays = read_npz(path)
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                features = Features(
-                    arrays["keypoints"],
-                    arrays["scores"],
-                    arrays.get("descriptors"),
-                    Size(*map(int, arrays["size"])),
-                )
-                times = StageTimes(*map(float, arrays["times_ms"]))
-                block, order = map(int, arrays["position"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, FeatureError) as error:
+            features = Features(
+                arrays["keypoints"], arrays["scores"], arrays.get("descriptors"), Size(*map(int, arrays["size"]))
+            )
+            times = StageTimes(*map(float, arrays["times_ms"]))
+            block, order, *session = map(int, arrays["position"])
+        except (ValueError, KeyError, TypeError, OverflowError, FeatureError) as error:
             raise StoreError(f"cannot read {path}: {error}; delete it and start the run again to rebuild it") from error
-        return Extraction(features, times, block, order)
+        return Extraction(features, times, block, order, None, *session[:1])
 
     def drop_features(self) -> None:
         """Delete all stored features (``keep_features=false``)."""
@@ -118,45 +199,88 @@ class RunStore:
         """Path of a finished part; `kind` is ``rows`` or ``times``."""
         return self.directory / "parts" / kind / f"{safe_name(name, 'the part')}.parquet"
 
+    def write_part(self, kind: str, name: str, rows: Sequence[Mapping[str, object]]) -> None:
+        """Write a finished part; rows of a session after the first say so."""
+        frame = pd.DataFrame(rows)
+        if self.session:
+            frame["session"] = self.session
+        write_parquet(self.part(kind, name), frame)
+
     def read_parts(self, kind: str) -> pd.DataFrame:
         """Concatenate all finished parts of a kind in name order; empty if there are none."""
         frames = [current(read_parquet(path)) for path in sorted((self.directory / "parts" / kind).glob("*.parquet"))]
         frames = [frame for frame in frames if len(frame)]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
-    @property
-    def manifest_path(self) -> Path:
-        return self.directory / "manifest.json"
+    def blocks_begun(self) -> list[int]:
+        """Numbers of the blocks of the first pass that have a calibration time."""
+        names = [path.stem[4:] for path in (self.directory / "parts" / "times").glob("000-*.parquet")]
+        return [int(name) for name in names if name.isdigit()]
 
-    def open(self, identity: Mapping[str, object]) -> bool:
-        """Create the directory, or continue it if it was made for the same `identity`.
+    def has_measurements(self) -> bool:
+        """Whether anything was extracted."""
+        return any(path.is_file() for path in (self.directory / "features").rglob("*"))
+
+    def open(self, manifest: Manifest, allow_mixed: bool = False) -> Manifest:
+        """Start a run, or continue the one in the directory; the caller holds the directory's lock.
+
+        What killed writes left is swept. Files of an older schema version are listed with their checksums as they are.
+
+        Parameters
+        ----------
+        manifest : Manifest
+            Of the run that is wanted, with one session.
+        allow_mixed : bool
+            Continue under other conditions; the rows then say of which session they are.
 
         Returns
         -------
-        bool
-            True if an earlier run is continued.
+        Manifest
+            The earlier one where a run is continued, with the session of this command; else `manifest`.
 
         Raises
         ------
         StoreError
-            If the directory holds a run of another configuration or data set, holds other files, or cannot be written.
+            If the directory holds a run of another configuration, data set or, without `allow_mixed`, of other
+            conditions; holds other files; or cannot be written.
         """
-        if self.manifest_path.is_file():
-            found = read_json(self.manifest_path).get("identity", {})
-            changed = sorted(key for key in {*identity, *found} if identity.get(key) != found.get(key))
-            if changed:
+        sweep(self.directory)
+        if not (self.directory / NAME).is_file():
+            try:
+                strange = any(not is_leftover(path) for path in self.directory.iterdir())
+            except OSError as error:
+                raise StoreError(f"cannot read {self.directory}: {error.strerror}") from error
+            if strange:
+                raise StoreError(f"{self.directory} is not empty and holds no run; choose another run_dir")
+            start_checksums(self.directory)
+            write_manifest(self.directory, manifest)
+            return manifest
+        earlier = read_manifest(self.directory)
+        changed = _differences(earlier.identity, manifest.identity)
+        if changed:
+            raise StoreError(
+                f"{self.directory} holds a run that differs in {', '.join(changed)}; "
+                "leave run_dir out to start a new run, or repeat the command that started this one"
+            )
+        if earlier.complete:
+            return earlier
+        session = manifest.sessions[0]
+        if session not in earlier.sessions:
+            known = earlier.sessions[-1] if earlier.sessions else {}
+            texts = [f"{key} ({known.get(key)}, here {session.get(key)})" for key in _differences(known, session)]
+            if not allow_mixed:
                 raise StoreError(
-                    f"{self.directory} holds a run that differs in {', '.join(changed)}; "
-                    "leave run_dir out to start a new run, or repeat the command that started this one"
+                    f"{self.directory} holds a run that was measured under other conditions: {', '.join(texts)}; "
+                    "continue it where it was started, start a new run, or mix them with allow_mixed=true, which marks "
+                    "every row"
                 )
-            return True
-        try:
-            occupied = self.directory.is_dir() and any(self.directory.iterdir())
-        except OSError as error:
-            raise StoreError(f"cannot read {self.directory}: {error.strerror}") from error
-        if occupied:
-            raise StoreError(f"{self.directory} is not empty and holds no run; choose another run_dir")
-        write_json(
-            self.manifest_path, {"schema_version": SCHEMA_VERSION, "status": "running", "identity": dict(identity)}
-        )
-        return False
+            earlier = replace(earlier, sessions=[*earlier.sessions, session])
+        self.session = earlier.sessions.index(session)
+        start_checksums(self.directory, adopt=True)
+        earlier = replace(earlier, schema_version=SCHEMA_VERSION)
+        write_manifest(self.directory, earlier)
+        return earlier
+
+
+def _differences(a: Mapping[str, str], b: Mapping[str, str]) -> list[str]:
+    return sorted(key for key in {*a, *b} if a.get(key) != b.get(key))

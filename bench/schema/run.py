@@ -93,6 +93,9 @@ class RunConfig:
     results: Folder = "results"
     run_dir: Folder | None = None
     """Run directory; null: ``<results>/<date_time>``. An existing one is continued."""
+    allow_mixed: bool = False
+    """Continue a run under another host, other versions or another schema version; every row then says in `session`
+    under which of the conditions in the manifest it was measured."""
     keep_features: bool = True
     """Keep keypoints and descriptors in the run directory (about 1 MB per image and float method); `bench export` and
     `bench report` need them."""

@@ -44,7 +44,7 @@ def test_a_run_passes_against_its_own_baseline(run: Path, tmp_path: Path) -> Non
 def test_the_json_shows_a_reviewer_what_changed(run: Path, tmp_path: Path) -> None:
     path = write_baseline(baseline_config(run, tmp_path))
     content = json.loads((path / "baseline.json").read_text())
-    assert content["schema_version"] == 1
+    assert content["schema_version"] == 2
     assert content["header"]["protocol"]["hash"] == "0"
     rows = pd.read_parquet(run / "pairs.parquet")
     expected = rows.loc[rows["method"] == "sift", "accuracy_3px"].mean()
@@ -99,8 +99,16 @@ def test_two_runs_are_compared_without_a_baseline(run: Path, tmp_path: Path) -> 
     ("name", "content", "message"),
     [
         ("baseline.json", {"kind": "superpoint-bench baseline", "schema_version": 99}, "schema version 99"),
-        ("baseline.json", {"kind": "else", "schema_version": 1}, "schema version 1"),
-        ("manifest.json", {"schema_version": 1, "status": "running"}, "not finished"),
+        ("baseline.json", {"kind": "else", "schema_version": 1}, "kind 'else'"),
+        ("baseline.json", [], r"baseline\.json: the content is \[\], an object was expected"),
+        ("baseline.json", {"kind": "superpoint-bench baseline", "schema_version": 1}, "lacks the key header"),
+        (
+            "manifest.json",
+            {"schema_version": 1, "protocol": {"name": "p", "hash": "0"}, "dataset": {"name": "d"}},
+            "not finished",
+        ),
+        ("manifest.json", None, "the content is null"),
+        ("manifest.json", {"schema_version": 99}, "schema version 99"),
         ("other.json", {}, "neither a run directory"),
     ],
 )

@@ -11,11 +11,19 @@ import pytest
 from bench.commands.export import ExportConfig, main
 from bench.config import compose
 from bench.core.errors import ConfigError, StoreError
-from bench.core.files import write_json
+from bench.core.files import start_checksums
 from bench.core.types import Context, EvaluatedImage
 from bench.data import load
 from bench.features.base import create
 from bench.run.extraction import items_of, prepare_item
+from bench.run.manifest import (
+    DatasetRecord,
+    Manifest,
+    MethodRecord,
+    ProtocolRecord,
+    read_manifest,
+    write_manifest,
+)
 from bench.run.store import Extraction, RunStore
 from bench.schema import DetectorConfig, ImportedConfig, NmsConfig, OpenCVConfig, RunConfig, SiftConfig
 
@@ -49,14 +57,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Evalu
     store.write_extraction("broken", images[0].key, Extraction(None, None, 0, 0, "refused"))
     for image in images[1:]:
         store.write_extraction("broken", image.key, store.read_extraction("sift", image.key))
-    manifest = {
-        "status": "complete",
-        "config": dataclasses.asdict(config),
-        "protocol": {"config": dataclasses.asdict(config.protocol)},
-        "dataset": {"digest": dataset.digest},
-        "methods": {name: {} for name in (*METHODS, "broken")},
-    }
-    write_json(store.manifest_path, manifest)
+    start_checksums(store.directory, adopt=True)
+    manifest = Manifest(
+        ProtocolRecord("strict", "0", 1, dataclasses.asdict(config.protocol)),
+        DatasetRecord(dataset.name, dataset.digest),
+        status="complete",
+        config=dataclasses.asdict(config),
+        methods={name: MethodRecord() for name in (*METHODS, "broken")},
+    )
+    write_manifest(store.directory, manifest)
     return store.directory, images
 
 
@@ -123,14 +132,16 @@ def test_refusals(finished: tuple[Path, list[EvaluatedImage]], tmp_path: Path) -
         main(ExportConfig(run_dir=str(directory), only=["surf"]))
     with pytest.raises(StoreError, match=r"manifest\.json"):
         main(ExportConfig(run_dir=str(tmp_path)))
-    write_json(tmp_path / "manifest.json", {"status": "running"})
+    start_checksums(tmp_path)
+    write_manifest(tmp_path, Manifest(ProtocolRecord("strict", "0"), DatasetRecord("none")))
     with pytest.raises(StoreError, match="not finished"):
         main(ExportConfig(run_dir=str(tmp_path)))
 
 
 def test_features_that_were_not_kept(finished: tuple[Path, list[EvaluatedImage]], tmp_path: Path) -> None:
     directory, _ = finished
-    (tmp_path / "manifest.json").write_bytes((directory / "manifest.json").read_bytes())
+    start_checksums(tmp_path)
+    write_manifest(tmp_path, read_manifest(directory))
     with pytest.raises(StoreError, match="no features of sift; repeat the run with keep_features=true"):
         main(ExportConfig(run_dir=str(tmp_path), format="hdf5"))
     assert not list(tmp_path.rglob("*.h5"))

@@ -69,6 +69,7 @@ def test_the_reference_must_run() -> None:
 def write_manifest(directory: Path, **changes: object) -> None:
     protocol = config().protocol
     manifest = {
+        "schema_version": 1,
         "status": "complete",
         "protocol": {"name": "strict", "hash": protocol_hash(protocol)},
         "dataset": {"name": "test"},
@@ -79,8 +80,7 @@ def write_manifest(directory: Path, **changes: object) -> None:
 
 def test_a_new_report_has_a_directory_of_its_own(tmp_path: Path) -> None:
     first = folder_of(config(f"results={tmp_path}"), dataset())
-    assert first.parent == tmp_path and first.name.startswith("parity_")
-    first.mkdir()
+    assert first.is_dir() and first.parent == tmp_path and first.name.startswith("parity_")
     assert folder_of(config(f"results={tmp_path}"), dataset()) != first
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from bench.core.errors import StoreError
-from bench.core.files import read_parquet
+from bench.core.files import read_parquet, verify_files
 from bench.core.types import Features, Size, StageTimes
+from bench.run.manifest import DatasetRecord, Manifest, ProtocolRecord, read_manifest
 from bench.run.store import Extraction, RunStore
 
 
@@ -59,26 +63,87 @@ def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     names = ("keypoints", "scores", "size", "times_ms", "position")
     np.savez(path, **{name: np.array([{"a": 1}], dtype=object) for name in names})
-    with pytest.raises(StoreError, match="allow_pickle"):
+    with pytest.raises(StoreError, match="allow_pickle|cannot read"):
         RunStore(tmp_path).read_extraction("m", "1")
 
 
-def test_a_results_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "results").write_text("")
-    with pytest.raises(StoreError, match="choose another folder"):
-        RunStore(tmp_path / "results" / "run").open({"seed": "0"})
+def manifest(**changes: Any) -> Manifest:
+    wanted = Manifest(
+        ProtocolRecord("strict", "0"), DatasetRecord("d"), identity={"seed": "0"},
+        sessions=[{"schema_version": "2", "host": "a", "versions.numpy": "2.1"}],
+    )  # fmt: skip
+    return replace(wanted, **changes)
+
+
+def opened(directory: Path, allow_mixed: bool = False, **changes: Any) -> Manifest:
+    directory.mkdir(exist_ok=True)
+    return RunStore(directory).open(manifest(**changes), allow_mixed)
 
 
 def test_open_starts_continues_and_refuses(tmp_path: Path) -> None:
-    store = RunStore(tmp_path / "run")
-    assert store.open({"seed": "0", "protocol": "a"}) is False
-    assert store.open({"seed": "0", "protocol": "a"}) is True
-    with pytest.raises(StoreError, match="differs in protocol"):
-        store.open({"seed": "0", "protocol": "b"})
+    run = tmp_path / "run"
+    wanted = manifest()
+    run.mkdir()
+    assert RunStore(run).open(wanted) is wanted
+    assert opened(run).status == "running"
+    with pytest.raises(StoreError, match="differs in seed; leave run_dir out"):
+        opened(run, identity={"seed": "1"})
     (tmp_path / "other").mkdir()
     (tmp_path / "other/file").write_text("x")
     with pytest.raises(StoreError, match="holds no run"):
-        RunStore(tmp_path / "other").open({})
+        opened(tmp_path / "other")
+
+
+def test_a_folder_with_what_a_killed_first_write_left_is_used(tmp_path: Path) -> None:
+    for name in (".manifest.json.tmp-abc", ".manifest.json.abc123", "bench.sha256"):
+        (tmp_path / name).touch()
+    opened(tmp_path)
+    assert read_manifest(tmp_path).identity == {"seed": "0"}
+    assert not (tmp_path / ".manifest.json.tmp-abc").exists()
+
+
+OTHER = {"schema_version": "2", "host": "b", "versions.numpy": "2.2"}
+
+
+def test_other_conditions_are_refused_by_key_or_marked_per_row(tmp_path: Path) -> None:
+    opened(tmp_path)
+    first = RunStore(tmp_path)
+    first.write_part("rows", "00000", [{"pair": "a"}])
+    first.write_extraction("m", "a", Extraction(None, None, 0, 0, "no"))
+    with pytest.raises(
+        StoreError, match=r"conditions: host \(a, here b\), versions.numpy \(2.1, here 2.2\).*allow_mixed"
+    ):
+        opened(tmp_path, sessions=[OTHER])
+    second = RunStore(tmp_path)
+    assert second.open(manifest(sessions=[OTHER]), allow_mixed=True).sessions == [manifest().sessions[0], OTHER]
+    second.write_part("rows", "00001", [{"pair": "b"}])
+    second.write_extraction("m", "b", Extraction(features(), StageTimes(0, 0, 0), 0, 0))
+    assert second.read_parts("rows")["session"].fillna(0).tolist() == [0, 1]
+    assert [second.read_extraction("m", key).session for key in "ab"] == [0, 1]
+    third = RunStore(tmp_path)  # back where it was begun: no new session, and no need to allow it again
+    assert len(third.open(manifest()).sessions) == 2
+    assert third.session == 0
+
+
+def test_a_run_of_schema_version_1_is_another_condition(tmp_path: Path) -> None:
+    old = {
+        "schema_version": 1, "status": "running", "identity": {"seed": "0"},
+        "protocol": {"name": "strict", "hash": "0"},
+        "dataset": {"name": "d"}, "host": {"hash": "a", "python": "3.11"}, "versions": {"numpy": "2.1"},
+    }  # fmt: skip
+    (tmp_path / "manifest.json").write_text(json.dumps(old))
+    session = {"schema_version": "2", "host": "a", "versions.python": "3.11", "versions.numpy": "2.1"}
+    with pytest.raises(StoreError, match=r"schema_version \(1, here 2\)"):
+        opened(tmp_path, sessions=[session])
+    assert len(opened(tmp_path, allow_mixed=True, sessions=[session]).sessions) == 2
+    assert verify_files(tmp_path) == ([], [])
+
+
+def test_a_directory_that_lost_its_checksums_is_not_read(tmp_path: Path) -> None:
+    opened(tmp_path)
+    (tmp_path / "bench.sha256").unlink()
+    with pytest.raises(StoreError, match="lost its list of checksums"):
+        read_manifest(tmp_path)
 
 
 def test_a_truncated_parquet_file_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""The data set that a finished run was made of, loaded again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.core.errors import StoreError
+from bench.core.types import DataSet
+from bench.data import load
+from bench.run.manifest import Manifest
+from bench.schema import (
+    DatasetConfig,
+    FolderConfig,
+    HPatchesConfig,
+    OxfordConfig,
+    PhotosConfig,
+    RotationScaleConfig,
+)
+
+_DATASETS = {
+    config.kind: config for config in (PhotosConfig, HPatchesConfig, OxfordConfig, RotationScaleConfig, FolderConfig)
+}
+
+
+def recorded_dataset(directory: Path, manifest: Manifest) -> DataSet:
+    """Load the data set of a run.
+
+    Raises
+    ------
+    StoreError
+        If it is not one of this version of bench, or has changed since.
+    DataError
+        If it cannot be read.
+    """
+    recorded = manifest.config.get("dataset", {})
+    try:
+        config: DatasetConfig = _DATASETS[recorded["kind"]](**recorded)
+    except (KeyError, TypeError) as error:
+        raise StoreError(f"the manifest's data set {recorded} is not of this version of bench ({error})") from error
+    dataset = load(config, Path(manifest.config.get("data_root", "datasets")))
+    if dataset.digest != manifest.dataset.digest:
+        raise StoreError(f"the data set {dataset.name} has changed since {directory} was made; restore it")
+    return dataset
