@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bench.core.types import Context, EvaluatedImage
 from bench.features.base import create
 from bench.features.superpoint import SuperPointExtractor
+from bench.models.store import saved_model
 from bench.schema import HomographicAdaptationConfig, ModelConfig, NmsConfig, SuperPointConfig
 
 Make = Callable[..., SuperPointExtractor]
@@ -35,6 +36,20 @@ def image(photograph: NDArray[np.uint8]) -> EvaluatedImage:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Exported and converted models, shared by the tests of a session."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def builtin(cache: Path) -> Path:
+    """The SavedModel of the package's weights."""
+    return saved_model(ModelConfig("builtin"), Context(threads=1, cache=cache, data_root=cache / "data"))
+
+
+@pytest.fixture(scope="session", params=["builtin", "published"])
+def superpoint(request: pytest.FixtureRequest) -> Path:
+    """SavedModels of SuperPoint: the package's, and the graph of sp_v6 where ../shared is there."""
+    if request.param == "builtin":
+        return Path(request.getfixturevalue("builtin"))
+    return Path(request.getfixturevalue("shared")) / "models/sp_v6_graph_int8_weights"
 
 
 @pytest.fixture(scope="session")

@@ -23,11 +23,6 @@ from bench.models.fingerprint import read_fingerprint
 SPARSE = ("prob", "descriptors_raw")
 
 
-@pytest.fixture(scope="module")
-def published(shared: Path) -> Path:
-    return shared / "models/sp_v6_graph_int8_weights"
-
-
 def run(path: Path, image: np.ndarray, shape: list[int] | None = None) -> dict[str, np.ndarray]:
     import openvino
 
@@ -40,8 +35,8 @@ def run(path: Path, image: np.ndarray, shape: list[int] | None = None) -> dict[s
 
 
 @pytest.mark.slow
-def test_reshaped_equals_converted_with_that_shape(published: Path, tmp_path: Path) -> None:
-    recipe = Recipe(str(published), "key", SPARSE, "f32", 1.0)
+def test_reshaped_equals_converted_with_that_shape(builtin: Path, tmp_path: Path) -> None:
+    recipe = Recipe(str(builtin), "key", SPARSE, "f32", 1.0)
     for name in ("free", "fixed"):
         (tmp_path / name).mkdir()
     free = write_ir(recipe, tmp_path / "free")
@@ -54,11 +49,11 @@ def test_reshaped_equals_converted_with_that_shape(published: Path, tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("weights", "option"), [("f16", []), ("f32", ["--compress_to_fp16=False"])])
-def test_full_graph_equals_ovc(published: Path, tmp_path: Path, weights: str, option: list[str]) -> None:
-    outputs = read_fingerprint(published).outputs("full")
-    ours = write_ir(Recipe(str(published), "key", outputs, weights, 1.0), tmp_path, [1, 64, 96, 1])
+def test_full_graph_equals_ovc(superpoint: Path, tmp_path: Path, weights: str, option: list[str]) -> None:
+    outputs = read_fingerprint(superpoint).outputs("full")
+    ours = write_ir(Recipe(str(superpoint), "key", outputs, weights, 1.0), tmp_path, [1, 64, 96, 1])
     theirs = tmp_path / "ovc.xml"
-    command = [sys.executable, "-m", "openvino.tools.ovc", str(published), "--input", "[1,64,96,1]",
+    command = [sys.executable, "-m", "openvino.tools.ovc", str(superpoint), "--input", "[1,64,96,1]",
                "--output_model", str(theirs), *option]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True)
     image = np.random.default_rng(1).random((1, 64, 96, 1), dtype=np.float32)
@@ -69,16 +64,16 @@ def test_full_graph_equals_ovc(published: Path, tmp_path: Path, weights: str, op
     assert ours.with_suffix(".bin").stat().st_size == theirs.with_suffix(".bin").stat().st_size
 
 
-def test_cache_entries_differ_by_what_matters(published: Path) -> None:
-    recipe = Recipe(str(published), "key", SPARSE, "f32", 1.0)
+def test_cache_entries_differ_by_what_matters(builtin: Path) -> None:
+    recipe = Recipe(str(builtin), "key", SPARSE, "f32", 1.0)
     assert recipe.digest() == replace(recipe, saved_model="elsewhere", seed=7, input_scale=255.0).digest()
     others = [replace(recipe, weights="f16"), replace(recipe, outputs=("prob",)), replace(recipe, model_key="other")]
     assert len({recipe.digest(), *(other.digest() for other in others)}) == 4
 
 
 @pytest.mark.slow
-def test_ir_is_converted_once(published: Path, tmp_path: Path) -> None:
-    recipe = Recipe(str(published), "key", SPARSE, "f32", 1.0)
+def test_ir_is_converted_once(builtin: Path, tmp_path: Path) -> None:
+    recipe = Recipe(str(builtin), "key", SPARSE, "f32", 1.0)
     folder = ir(recipe, tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == ["model.bin", "model.xml"]
     stamp = (folder / "model.bin").stat().st_mtime_ns
@@ -93,13 +88,13 @@ def test_a_broken_model_is_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_lost_output_is_named(published: Path) -> None:
+def test_a_lost_output_is_named(builtin: Path) -> None:
     with pytest.raises(ModelError, match="no output nonsense"):
-        converted(published, ("prob", "nonsense"))
+        converted(builtin, ("prob", "nonsense"))
 
 
-def test_shapes_that_cannot_be(published: Path) -> None:
-    fingerprint = read_fingerprint(published)
+def test_shapes_that_cannot_be(builtin: Path) -> None:
+    fingerprint = replace(read_fingerprint(builtin), batch=1)
     assert input_shape(Size(480, 640), fingerprint) == [1, 480, 640, 1]
     with pytest.raises(ModelError, match=r"3x3x1x64\); colour images are converted to grey"):
         input_shape(Size(480, 640), fingerprint, channels=3)
@@ -111,19 +106,19 @@ def test_shapes_that_cannot_be(published: Path) -> None:
 
 
 def test_int8_without_nncf_is_refused_before_work(
-    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    builtin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "nncf" else real(name, *rest))
     with pytest.raises(ModelError, match=r"pip install 'superpoint-bench\[int8\]'"):
-        convert.ir(Recipe(str(published), "key", SPARSE, "int8", 1.0), tmp_path)
+        convert.ir(Recipe(str(builtin), "key", SPARSE, "int8", 1.0), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
-def test_the_command(published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(builtin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = compose(
-        ["model=path", f"model.path={published}", "height=64", "width=96", "threads=1", f"output={tmp_path / 'out'}",
+        ["model=path", f"model.path={builtin}", "height=64", "width=96", "threads=1", f"output={tmp_path / 'out'}",
          f"cache={tmp_path / 'cache'}"],
         "convert",
     )  # fmt: skip
@@ -148,12 +143,12 @@ def test_impossible_values_of_the_command() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("nncf") is None, reason="needs the extra int8")
-def test_int8_computes_in_integers(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_computes_in_integers(builtin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bench.models import quantize
     from bench.runtimes.precision import describe, layers
 
     monkeypatch.setattr(quantize, "CALIBRATION_IMAGES", 4)
-    path = write_ir(Recipe(str(published), "key", SPARSE, "int8", 1.0), tmp_path)
+    path = write_ir(Recipe(str(builtin), "key", SPARSE, "int8", 1.0), tmp_path)
     import openvino
 
     core = openvino.Core()

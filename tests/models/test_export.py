@@ -30,8 +30,8 @@ def run(directory: Path, image: np.ndarray) -> Outputs:
 
 
 @pytest.fixture(scope="module")
-def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_saved_model(BUILTIN_SUPERPOINT, tmp_path_factory.mktemp("export") / "superpoint")
+def saved_model(builtin: Path) -> Path:
+    return builtin
 
 
 @pytest.fixture(scope="module")

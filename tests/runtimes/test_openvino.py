@@ -21,9 +21,8 @@ def common(a: Features, b: Features) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.slow
-def test_fp32_equals_tensorflow_on_the_published_graph(make: Make, image: EvaluatedImage, shared: Path) -> None:
-    model = shared / "models/sp_v6_graph_int8_weights"
-    reference, converted = make("tensorflow", model, graph="full"), make("openvino", model, graph="full")
+def test_fp32_equals_tensorflow(make: Make, image: EvaluatedImage, superpoint: Path) -> None:
+    reference, converted = make("tensorflow", superpoint, graph="full"), make("openvino", superpoint, graph="full")
     converted.warm_up(image.size)
     grey = to_float32(image.grey)[None, :, :, None]
     expected, found = reference._network.infer(grey), converted._network.infer(grey)
@@ -40,10 +39,9 @@ def test_fp32_equals_tensorflow_on_the_published_graph(make: Make, image: Evalua
 
 
 @pytest.mark.slow
-def test_sparse_equals_full(make: Make, image: EvaluatedImage, shared: Path) -> None:
-    model = shared / "models/sp_v6_graph_int8_weights"
-    sparse, _ = make("openvino", model).extract(image)
-    full, _ = make("openvino", model, graph="full").extract(image)
+def test_sparse_equals_full(make: Make, image: EvaluatedImage, superpoint: Path) -> None:
+    sparse, _ = make("openvino", superpoint).extract(image)
+    full, _ = make("openvino", superpoint, graph="full").extract(image)
     rows_a, rows_b = common(sparse, full)
     assert len(rows_a) == 300
     np.testing.assert_allclose(sparse.descriptors[rows_a], full.descriptors[rows_b], atol=1e-5)
@@ -60,9 +58,8 @@ def test_detector_of_2018_equals_tensorflow(make: Make, image: EvaluatedImage, s
 
 
 @pytest.mark.slow
-def test_fp16_is_a_matter_of_storage(make: Make, image: EvaluatedImage, shared: Path) -> None:
-    model = shared / "models/sp_v6_graph_int8_weights"
-    single, half = make("openvino", model), make("openvino", model, weights="f16")
+def test_fp16_is_a_matter_of_storage(make: Make, image: EvaluatedImage, superpoint: Path) -> None:
+    single, half = make("openvino", superpoint), make("openvino", superpoint, weights="f16")
     for extractor in (single, half):
         extractor.warm_up(image.size)
     assert single.info().precision["label"] == "FP32"
@@ -77,8 +74,8 @@ def test_fp16_is_a_matter_of_storage(make: Make, image: EvaluatedImage, shared: 
 
 
 @pytest.mark.slow
-def test_a_new_size_and_back(make: Make, image: EvaluatedImage, shared: Path) -> None:
-    extractor = make("openvino", shared / "models/sp_v6_graph_int8_weights")
+def test_a_new_size_and_back(make: Make, image: EvaluatedImage, builtin: Path) -> None:
+    extractor = make("openvino", builtin)
     first, _ = extractor.extract(image)
     cropped = EvaluatedImage("crop", image.grey[:160, :200], np.eye(3))
     small, _ = extractor.extract(cropped)
@@ -88,8 +85,8 @@ def test_a_new_size_and_back(make: Make, image: EvaluatedImage, shared: Path) ->
     np.testing.assert_array_equal(first.descriptors, again.descriptors)
 
 
-def test_info_says_what_runs(make: Make, image: EvaluatedImage, shared: Path) -> None:
-    extractor = make("openvino", shared / "models/sp_v6_graph_int8_weights")
+def test_info_says_what_runs(make: Make, image: EvaluatedImage, builtin: Path) -> None:
+    extractor = make("openvino", builtin)
     extractor.warm_up(image.size)
     info = extractor.info()
     assert info.precision["requested"] == "weights f32, hint f32" and info.precision["resolved"] == "f32"
@@ -100,15 +97,15 @@ def test_info_says_what_runs(make: Make, image: EvaluatedImage, shared: Path) ->
     assert info.threads["inference_num_threads"] == "1"
 
 
-def test_sides_must_be_divisible_by_8(make: Make, shared: Path) -> None:
-    extractor = make("openvino", shared / "models/sp_v6_graph_int8_weights")
+def test_sides_must_be_divisible_by_8(make: Make, builtin: Path) -> None:
+    extractor = make("openvino", builtin)
     with pytest.raises(ModelError, match=r"200x300 .* protocol\.image\.multiple_of=8"):
         extractor.warm_up(Size(200, 300))
 
 
 @pytest.mark.parametrize("hint", ["bf16", "f16"])
 def test_a_precision_the_cpu_lacks_is_refused(
-    make: Make, shared: Path, hint: str, monkeypatch: pytest.MonkeyPatch
+    make: Make, builtin: Path, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Capabilities are taken away where this CPU has them; where it has none, the refusal is the real one."""
     from bench.runtimes import openvino as backend
@@ -120,15 +117,15 @@ def test_a_precision_the_cpu_lacks_is_refused(
 
     monkeypatch.setattr(backend.precision, "check_hint", without)
     with pytest.raises(ModelError, match=f"inference_precision={hint} is not possible: this CPU has no {hint} units"):
-        make("openvino", shared / "models/sp_v6_graph_int8_weights", inference_precision=hint)
+        make("openvino", builtin, inference_precision=hint)
 
 
-def test_bf16_computes_in_bf16_where_the_cpu_has_it(make: Make, image: EvaluatedImage, shared: Path) -> None:
+def test_bf16_computes_in_bf16_where_the_cpu_has_it(make: Make, image: EvaluatedImage, builtin: Path) -> None:
     import openvino
 
     if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this CPU has no bfloat16")
-    extractor = make("openvino", shared / "models/sp_v6_graph_int8_weights", inference_precision="bf16")
+    extractor = make("openvino", builtin, inference_precision="bf16")
     extractor.warm_up(image.size)
     assert extractor.info().precision["label"] == "FP32 weights, bf16 compute"
 

@@ -15,18 +15,17 @@ from tests.superpoint_method import Make
 
 
 @pytest.mark.slow
-def test_sparse_equals_full(make: Make, image: EvaluatedImage, shared: Path) -> None:
-    model = shared / "models/sp_v6_graph_int8_weights"
-    sparse, _ = make("tensorflow", model).extract(image)
-    full, _ = make("tensorflow", model, graph="full").extract(image)
+def test_sparse_equals_full(make: Make, image: EvaluatedImage, superpoint: Path) -> None:
+    sparse, _ = make("tensorflow", superpoint).extract(image)
+    full, _ = make("tensorflow", superpoint, graph="full").extract(image)
     assert len(sparse) == 300
     np.testing.assert_array_equal(sparse.keypoints, full.keypoints)
     np.testing.assert_allclose(sparse.descriptors, full.descriptors, atol=1e-5)
 
 
-def test_suppression_reproduces_the_graphs_own(make: Make, image: EvaluatedImage, shared: Path) -> None:
+def test_suppression_reproduces_the_graphs_own(make: Make, image: EvaluatedImage, superpoint: Path) -> None:
     """With the constants baked into the graph, our decoding gives its ``prob_nms``."""
-    extractor = make("tensorflow", shared / "models/sp_v6_graph_int8_weights", graph="full",
+    extractor = make("tensorflow", superpoint, graph="full",
                      max_keypoints=0, min_probability=0.01)  # fmt: skip
     features, _ = extractor.extract(image)
     outputs = extractor._network.infer(to_float32(image.grey)[None, :, :, None])
@@ -47,9 +46,9 @@ def test_the_input_scale_of_the_magicpoint_of_2018(make: Make, image: EvaluatedI
 
 
 def test_float_images_give_the_features_of_the_same_grey_levels(
-    make: Make, image: EvaluatedImage, shared: Path
+    make: Make, image: EvaluatedImage, builtin: Path
 ) -> None:
-    extractor = make("tensorflow", shared / "models/sp_v6_graph_int8_weights")
+    extractor = make("tensorflow", builtin)
     floating = EvaluatedImage("camera", image.grey.astype(np.float32) / np.float32(255), np.eye(3))
     a, _ = extractor.extract(image)
     b, _ = extractor.extract(floating)
@@ -57,8 +56,8 @@ def test_float_images_give_the_features_of_the_same_grey_levels(
     np.testing.assert_array_equal(a.descriptors, b.descriptors)
 
 
-def test_info_says_what_runs(make: Make, image: EvaluatedImage, shared: Path) -> None:
-    extractor = make("tensorflow", shared / "models/sp_v6_graph_int8_weights", descriptors=False)
+def test_info_says_what_runs(make: Make, image: EvaluatedImage, builtin: Path) -> None:
+    extractor = make("tensorflow", builtin, descriptors=False)
     extractor.warm_up(image.size)
     info = extractor.info()
     assert info.backend == "tensorflow" and not info.has_descriptors
@@ -67,8 +66,8 @@ def test_info_says_what_runs(make: Make, image: EvaluatedImage, shared: Path) ->
     assert info.costs["load_ms"] > 0 and info.costs["first_inference_ms"] > 0
 
 
-def test_sides_must_be_divisible_by_8(make: Make, shared: Path) -> None:
-    extractor = make("tensorflow", shared / "models/sp_v6_graph_int8_weights")
+def test_sides_must_be_divisible_by_8(make: Make, builtin: Path) -> None:
+    extractor = make("tensorflow", builtin)
     odd = EvaluatedImage("odd", np.zeros((200, 300), np.uint8), np.eye(3))
     with pytest.raises(ModelError, match=r"200x300 .* not divisible by 8.* protocol\.image\.multiple_of=8"):
         extractor.extract(odd)
