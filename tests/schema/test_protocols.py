@@ -134,6 +134,19 @@ def test_crop_first_needs_a_policy_that_cuts() -> None:
         preset("strict", "protocol.image.crop_first=true")
 
 
+@pytest.mark.parametrize("key", ["contrast_threshold=2", "edge_threshold=-1", "edge_threshold=inf", "octave_layers=0"])
+def test_parameters_of_sift_have_ranges(key: str) -> None:
+    with pytest.raises(ConfigError, match=r"sift\.\w+=.* is not possible"):
+        preset("strict", f"protocol.keypoints.sift.{key}")
+
+
+def test_a_method_can_have_its_own_sift() -> None:
+    config = compose(["methods.sift.sift.precise_upscale=false"])
+    assert not config.methods["sift"].sift.precise_upscale
+    assert config.protocol.keypoints.sift.precise_upscale
+    assert protocol_hash(config.protocol) == HASHES["strict"]
+
+
 def test_an_override_changes_the_hash() -> None:
     assert protocol_hash(preset("strict", "protocol.estimator.threshold_px=1.5")) != HASHES["strict"]
     assert protocol_hash(preset("strict", "protocol.title=other")) == HASHES["strict"]
