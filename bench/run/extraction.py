@@ -87,10 +87,18 @@ class _Runner:
             self.warm.add(image.size)
         return self.worker.extract(image)
 
-    def attempt(self, image: EvaluatedImage) -> tuple[Features, StageTimes] | str:
-        """Extract; a dead worker is restarted once. Returns the reason where there is no result."""
+    def attempt(self, image: EvaluatedImage, evaluated: bool) -> tuple[Features, StageTimes] | str:
+        """Extract; a dead worker is restarted once. Returns the reason where there is no result.
+
+        Parameters
+        ----------
+        image : EvaluatedImage
+        evaluated : bool
+            Whether pairs depend on the result; otherwise it only adds a time.
+        """
         if self.failure is not None:
-            self.incidents.lost(self.worker.name)
+            if evaluated:
+                self.incidents.lost(self.worker.name)
             return self.failure
         deaths: list[str] = []
         for retry in (False, True):
@@ -107,20 +115,26 @@ class _Runner:
                     self.worker.start()
                 except WorkerError as restart_error:
                     self.failure = str(restart_error)
-                    self.incidents.lost(self.worker.name)
-                    return self.failure
+                    return self._lost(self.failure, image, evaluated)
                 if retry:
                     self.crashes += 1
-                    self.incidents.lost(self.worker.name)
                     if self.crashes >= MAX_CRASHES:
                         self.failure = f"given up after {self.crashes} images in a row: {deaths[-1]}"
-                    return deaths[-1]
+                    return self._lost(deaths[-1], image, evaluated)
             else:
                 self.crashes = 0
                 for death in deaths:
                     self.incidents.note(f"{death}; it was restarted on {image.key} and nothing was lost")
                 return result
         raise AssertionError("unreachable")
+
+    def _lost(self, reason: str, image: EvaluatedImage, evaluated: bool) -> str:
+        if evaluated:
+            self.incidents.lost(self.worker.name)
+        else:
+            what = f"a repeated timing of {image.key} is missing, no pair is lost"
+            self.incidents.note(f"{reason.splitlines()[0]}; {what}")
+        return reason
 
 
 def extract_all(
@@ -179,7 +193,7 @@ def extract_all(
                     # First of all, so that no extraction is ever without the calibration time of its block.
                     store.write_part("times", f"{number:03d}-{place:06d}", rows)
                 for order, (name, item) in enumerate(pending):
-                    result = runners[name].attempt(evaluated[item.key])
+                    result = runners[name].attempt(evaluated[item.key], number == 0)
                     position = (place, order)
                     if number == 0:
                         done = (
