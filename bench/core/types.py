@@ -102,6 +102,8 @@ class DataSet:
     note: str
     digest: str
     """SHA-256 over the sorted pair names, image bytes and homographies."""
+    warnings: tuple[str, ...] = ()
+    """What looks wrong in the files, a sentence each; the run goes on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import re
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from bench.core.types import DataSet, ImageRef, Size
 from bench.data.generated import Recipe, Settings, build
 from bench.data.hpatches import load_layout
 from bench.data.images import EXTENSIONS, read_bytes, read_image
-from bench.data.sequences import Candidate, collect, natural_key, read_homography
+from bench.data.sequences import Candidate, choose, collect, natural_key, read_homography
 from bench.schema import FolderConfig
 
 MAX_MAGNIFICATION = 4.0
@@ -21,19 +22,23 @@ MAX_MAGNIFICATION = 4.0
 
 def _slug(path: Path, root: Path) -> str:
     """Name of a file for keys: its path below `root` without extension, other characters as ``_``."""
-    try:
-        relative = path.resolve().relative_to(root.resolve())
-    except ValueError:
-        relative = Path(*path.resolve().parts[1:])
+    relative = path.relative_to(root)
     return re.sub(r"[^A-Za-z0-9.-]+", "_", relative.with_suffix("").as_posix())
 
 
+def _absolute(path: Path) -> Path:
+    """The path without `..`, links not followed: names are what the user called the files, not where links lead."""
+    return Path(os.path.normpath(Path.cwd() / path))
+
+
 def _unique(paths: list[Path], root: Path) -> dict[Path, str]:
-    """Slug of each path; where two collide, a digest of the path is appended."""
+    """Slug of each path; where two collide, a digest of the path below `root` is appended."""
     slugs = {path: _slug(path, root) for path in paths}
     taken = list(slugs.values())
     return {
-        path: f"{slug}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}" if taken.count(slug) > 1 else slug
+        path: f"{slug}_{hashlib.sha256(os.fsencode(path.relative_to(root))).hexdigest()[:8]}"
+        if taken.count(slug) > 1
+        else slug
         for path, slug in slugs.items()
     }
 
@@ -41,7 +46,7 @@ def _unique(paths: list[Path], root: Path) -> dict[Path, str]:
 def _load_warped(config: FolderConfig, root: Path, data_root: Path) -> DataSet:
     paths = sorted(
         (p for p in root.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file()),
-        key=lambda p: natural_key(str(p)),
+        key=lambda p: natural_key(str(p.relative_to(root))),
     )
     how = f"images ({', '.join(EXTENSIONS)}) in {root} and its subfolders; name another folder with dataset.root=FOLDER"
     if not paths:
@@ -75,7 +80,7 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
 
 def _load_csv(config: FolderConfig, path: Path) -> DataSet:
     rows = _rows(path)
-    base = path.parent
+    base = _absolute(path.parent)
     files: list[tuple[int, Path, Path, Path, str]] = []
     readable: set[Path] = set()
     for number, row in rows:
@@ -87,7 +92,7 @@ def _load_csv(config: FolderConfig, path: Path) -> DataSet:
         split = row[3] if len(row) == 4 and row[3] else "-"
         if split not in ("i", "v", "-"):
             raise DataError(f"{path}, line {number}: split {split!r} is not possible; allowed: i, v or nothing")
-        image1, image2, homography = (base / cell for cell in row[:3])
+        image1, image2, homography = (_absolute(base / cell) for cell in row[:3])
         for file, what in ((image1, "image1"), (image2, "image2"), (homography, "the H-file")):
             if not file.is_file():
                 raise DataError(
@@ -101,7 +106,12 @@ def _load_csv(config: FolderConfig, path: Path) -> DataSet:
         except DataError as error:
             raise DataError(f"{path}, line {number}: {error}") from error
         files.append((number, image1, image2, homography, split))
-    keys = _unique(list(dict.fromkeys(p for _, a, b, _, _ in files for p in (a, b))), base)
+    images = list(dict.fromkeys(p for _, a, b, _, _ in files for p in (a, b)))
+    # Names must not tell where the files lie: below the CSV file, or else below the folder that all images share.
+    if images and not all(image.is_relative_to(base) for image in images):
+        base = Path(os.path.commonpath([image.parent for image in images]))
+    keys = _unique(images, base)
+    choose(list(dict.fromkeys(keys[image1] for _, image1, _, _, _ in files)), config.sequences, path)
     candidates: dict[str, tuple[int, Candidate]] = {}
     for number, image1, image2, homography, split in files:
         if config.subset in ("i", "v") and split != config.subset:
@@ -115,14 +125,14 @@ def _load_csv(config: FolderConfig, path: Path) -> DataSet:
         reference = ImageRef(f"{path.stem}/{keys[image1]}", image1)
         target = ImageRef(f"{path.stem}/{keys[image2]}", image2)
         candidates[name] = (number, Candidate(sequence, split, name, reference, target, homography))
+    needed = f" whose fourth cell is {config.subset}" if config.subset in ("i", "v") else ""
     chosen = [candidate for _, candidate in candidates.values()]
     return collect(
         "folder",
         chosen,
         sequences_expected=len({c.sequence for c in chosen}),
         pairs_expected=len(chosen),
-        looked_for=f"rows image1,image2,H-file in {path} (subset {config.subset}, "
-        f"sequences {config.sequences or 'all'})",
+        looked_for=f"rows image1,image2,H-file{needed} in {path}; name another file with dataset.csv=FILE",
     )
 
 

@@ -36,12 +36,20 @@ def sequence_names(root: Path, subset: str) -> list[str]:
 
 
 def find_image(folder: Path, stem: str, sequence: str) -> ImageRef | None:
-    """Image `stem` of a folder with any known extension; PPM first, where there are several."""
+    """Image `stem` of a folder with any known extension, in any case; PPM first, where there are several."""
     for extension in EXTENSIONS:
-        path = folder / f"{stem}{extension}"
+        path = find_file(folder, f"{stem}{extension}")
         if path.is_file():
             return ImageRef(f"{sequence}/{stem}", path)
     return None
+
+
+def find_file(folder: Path, name: str) -> Path:
+    """File of a folder whose name differs in case at most; `name` itself where it exists or none does."""
+    path = folder / name
+    if path.is_file() or not folder.is_dir():
+        return path
+    return next((other for other in sorted(folder.iterdir()) if other.name.lower() == name.lower()), path)
 
 
 def candidates(root: Path, names: Sequence[str]) -> list[Candidate]:
@@ -53,7 +61,7 @@ def candidates(root: Path, names: Sequence[str]) -> list[Candidate]:
         for k in TARGETS:
             target = find_image(folder, str(k), sequence)
             name = f"{sequence}/1-{k}"
-            found.append(Candidate(sequence, sequence[0], name, reference, target, folder / f"H_1_{k}"))
+            found.append(Candidate(sequence, sequence[0], name, reference, target, find_file(folder, f"H_1_{k}")))
     return found
 
 

@@ -12,12 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from bench.core.errors import DataError
+from bench.core.names import safe_key
 from bench.core.types import DataSet, ImageRef, Pair, Transform
-from bench.data.images import decode_image, read_bytes
+from bench.data.images import decode_image, findings, read_bytes
+from bench.data.plausible import Thumbnail, impossible, suspicious, thumbnail
 from bench.geometry.transforms import is_valid_homography
 
 log = logging.getLogger(__name__)
 _PROGRESS_FROM_IMAGES = 120
+_HOMOGRAPHY_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,13 @@ def read_homography(path: Path) -> Transform:
     DataError
         If the file is missing, not text, not 3x3, not finite, or the matrix is singular.
     """
+    if path.is_file() and (size := path.stat().st_size) > _HOMOGRAPHY_BYTES:
+        raise DataError(f"{path}: {size} bytes are too many for 3x3 numbers; restore it from its source")
     try:
         text = read_bytes(path).decode("ascii")
-        rows = [[float(cell) for cell in line.replace(",", " ").split()] for line in text.splitlines() if line.strip()]
+        rows = [
+            [_number(cell) for cell in line.replace(",", " ").split()] for line in text.splitlines() if line.strip()
+        ]
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not a text file of 3x3 numbers; restore it from its source") from error
     except ValueError as error:
@@ -75,7 +82,8 @@ def read_homography(path: Path) -> Transform:
     lengths = [len(row) for row in rows]
     if lengths != [3, 3, 3]:
         raise DataError(
-            f"{path}: a homography file holds 3 rows of 3 numbers, this one has {len(rows)} rows of lengths {lengths}; "
+            f"{path}: a homography file holds 3 rows of 3 numbers, this one has {len(rows)} rows "
+            f"of lengths {lengths[:6]}; "
             "restore it from its source"
         )
     H = np.array(rows, dtype=np.float64)
@@ -84,6 +92,12 @@ def read_homography(path: Path) -> Transform:
     if not is_valid_homography(H):
         raise DataError(f"{path}: the homography is singular; restore it from its source")
     return H
+
+
+def _number(cell: str) -> float:
+    if "_" in cell:  # Python takes 1_0 for 10
+        raise ValueError(f"{cell[:40]!r} is not a number")
+    return float(cell)
 
 
 def complete_sequences(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[str]]:
@@ -125,20 +139,38 @@ def _digest(pairs: Sequence[Pair], image_digests: dict[Path, str]) -> str:
     return total.hexdigest()
 
 
-def _checked_images(paths: Sequence[Path], name: str) -> dict[Path, str]:
-    """SHA-256 of each file, after decoding it."""
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What the checks need to know of an image once it is decoded."""
+
+    sha256: str
+    thumbnail: Thumbnail
+    warnings: tuple[str, ...]
+
+
+def _checked_images(paths: Sequence[Path], name: str) -> dict[Path, _Checked]:
+    """Decode each file."""
     from rich.console import Console
     from rich.progress import track
 
     quiet = len(paths) < _PROGRESS_FROM_IMAGES
-    digests = {}
+    checked = {}
     for path in track(
         paths, description=f"Checking images of {name}", console=Console(stderr=True), transient=True, disable=quiet
     ):
         data = read_bytes(path)
-        decode_image(data, path)
-        digests[path] = hashlib.sha256(data).hexdigest()
-    return digests
+        image = decode_image(data, path)
+        checked[path] = _Checked(hashlib.sha256(data).hexdigest(), thumbnail(image), tuple(findings(data, path)))
+    return checked
+
+
+def _checked_homography(pair: Pair, path: Path, images: dict[Path, _Checked]) -> list[str]:
+    """Warnings about a pair whose homography can be solved."""
+    reference, target = (images[ref.path].thumbnail for ref in (pair.reference, pair.target))
+    if (reason := impossible(pair.H_ref_to_target, reference.size)) is not None:
+        raise DataError(f"{path}: {reason}; no method can solve the pair {pair.name}, correct the file or leave it out")
+    reason = suspicious(pair.H_ref_to_target, reference, target)
+    return [] if reason is None else [f"{path}: {reason}"]
 
 
 def collect(
@@ -165,8 +197,11 @@ def collect(
     Raises
     ------
     DataError
-        If no sequence is complete, or a file of a complete sequence is damaged.
+        If no sequence is complete, a file of a complete sequence is damaged, a homography cannot be solved, or a name
+        cannot name a file.
     """
+    for candidate in candidates:
+        safe_key(candidate.name, "the pair", DataError)
     complete, incomplete = complete_sequences(candidates)
     if incomplete:
         log.warning("%s: %s incomplete, left out", name, ", ".join(incomplete))
@@ -178,7 +213,11 @@ def collect(
         if c.reference and c.target
     )
     paths = list(dict.fromkeys(ref.path for pair in pairs for ref in (pair.reference, pair.target)))
-    digests = _checked_images(paths, name)
+    images = _checked_images(paths, name)
+    warnings = [warning for checked in images.values() for warning in checked.warnings]
+    for pair, candidate in zip(pairs, complete, strict=True):
+        warnings += _checked_homography(pair, candidate.homography, images)
+    digests = {path: checked.sha256 for path, checked in images.items()}
     n_sequences = len({c.sequence for c in complete})
     note = f"{n_sequences} of {sequences_expected} sequences, {len(complete)} of {pairs_expected} pairs"
-    return DataSet(name, pairs, sequences_expected, pairs_expected, note, _digest(pairs, digests))
+    return DataSet(name, pairs, sequences_expected, pairs_expected, note, _digest(pairs, digests), tuple(warnings))

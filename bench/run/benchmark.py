@@ -90,6 +90,8 @@ def run(config: RunConfig, command: list[str] | None = None) -> Run:
     methods, left_out = runnable(_methods(config))
     dataset = load(config.dataset, Path(config.data_root))
     log.info("%s: %s", dataset.name, dataset.note)
+    for warning in dataset.warnings:
+        log.warning("%s", warning)
     wanted = replace(_manifest(config, command or [], dataset, methods), left_out=left_out)
     with _run_directory(config) as store:
         manifest = store.open(wanted, config.allow_mixed)
@@ -172,7 +174,7 @@ def _extract(
     manifest = replace(
         manifest,
         died=incidents.died,
-        notes=incidents.notes,
+        notes=[*dataset.warnings, *incidents.notes],
         throughput=throughput,
         methods=_described(methods, infos, known),
         load_after=host.load(),

@@ -213,6 +213,33 @@ def test_a_csv_lists_pairs(pairs_csv: Path) -> None:
     assert with_split.pairs[0].split == "v"
 
 
+@pytest.mark.parametrize("written", ["relative", "absolute", "elsewhere"])
+def test_names_do_not_tell_where_the_files_lie(tmp_path: Path, written: str) -> None:
+    found = []
+    for place in ("here", "far/away/2"):
+        root = _user_images(tmp_path / place / "mine")
+        (root / "H.txt").write_text(IDENTITY)
+        cells = ["a/x.png", "b/x.png", "H.txt"]
+        if written != "relative":
+            cells = [str(root / cell) for cell in cells]
+        folder = root if written != "elsewhere" else tmp_path / place / "lists"
+        folder.mkdir(exist_ok=True)
+        data = load(write_rows(folder / "pairs.csv", cells), tmp_path)
+        found.append(([pair.name for pair in data.pairs], data.digest))
+    assert found[0] == found[1]
+    assert found[0][0] == ["a_x/b_x"]
+
+
+def test_a_csv_without_what_was_asked_for_says_so(pairs_csv: Path) -> None:
+    config = write_rows(pairs_csv, ["a/x.png", "b/x.png", "H.txt"])
+    config.sequences = ["zebra"]
+    with pytest.raises(DataError, match=r"zebra not found in .*pairs\.csv; there: a_x"):
+        load(config, pairs_csv.parent)
+    config.sequences, config.subset = None, "v"
+    with pytest.raises(DataError, match="rows image1,image2,H-file whose fourth cell is v in"):
+        load(config, pairs_csv.parent)
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

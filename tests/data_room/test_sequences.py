@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +89,10 @@ def test_no_pair_says_what_was_looked_for_and_how_to_get_it(tmp_path: Path) -> N
         ("1 2 3\n2 4 6\n0 0 1\n", "singular"),
         ("0 0 0\n0 0 0\n0 0 0\n", "singular"),
         ("", "empty"),
+        ("1_0 0 0\n0 1 0\n0 0 1\n", "'1_0' is not a number"),
+        ("1 0 0\n0 1 0\n0 0 1\n" + " " * 70000, "70018 bytes are too many"),
+        ("-1 0 47\n0 1 0\n0 0 1\n", "mirrors the image"),
+        ("1 0 0\n0 1 0\n-0.1 0 1\n", "maps a corner of the 32x48 .* to infinity"),
     ],
 )
 def test_damaged_homographies_are_named(tmp_path: Path, text: str, message: str) -> None:
@@ -122,6 +128,34 @@ def test_the_digest_follows_images_homographies_and_names(tmp_path: Path) -> Non
     (tmp_path / "a" / "v_a" / "2.ppm").write_bytes((tmp_path / "a" / "v_a" / "3.ppm").read_bytes())
     digests.add(hpatches(tmp_path / "a").digest)
     assert len(digests) == 4
+
+
+def test_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    write_hpatches(tmp_path, ["v_a"])
+    (tmp_path / "v_a").rename(tmp_path / os.fsdecode(b"v_\xff"))
+    with pytest.raises(DataError, match="not valid UTF-8"):
+        hpatches(tmp_path)
+
+
+def test_homographies_of_any_scale_and_sign_are_the_same(tmp_path: Path) -> None:
+    write_hpatches(tmp_path, ["v_a"])
+    (tmp_path / "v_a" / "H_1_4").write_text("-2 0 -8\n0 -2 8\n0 0 -2\n")
+    assert len(hpatches(tmp_path).pairs) == 5
+
+
+def test_any_folder_in_the_oxford_layout_loads(tmp_path: Path) -> None:
+    write_oxford(tmp_path, ["kitchen", "Graf"])
+    for k in range(1, 7):
+        (tmp_path / "kitchen" / f"img{k}.ppm").rename(tmp_path / "kitchen" / f"IMG{k}.PPM")
+        if k > 1:
+            (tmp_path / "kitchen" / f"H1to{k}p").rename(tmp_path / "kitchen" / f"H1to{k}P")
+    (tmp_path / "notes").mkdir()
+    data = load(OxfordConfig(root=str(tmp_path), subset="all"), tmp_path)
+    assert data.note == "2 of 9 sequences, 10 of 45 pairs"
+    assert {pair.sequence: pair.split for pair in data.pairs} == {"Graf": "v", "kitchen": "-"}
+    assert {pair.reference.key for pair in data.pairs} == {"Graf/img1", "kitchen/img1"}
+    shutil.rmtree(tmp_path / "Graf")
+    assert load(OxfordConfig(root=str(tmp_path), subset="all"), tmp_path).note == "1 of 1 sequences, 5 of 5 pairs"
 
 
 def test_oxford_layout_and_splits(tmp_path: Path) -> None:
