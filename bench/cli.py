@@ -192,7 +192,7 @@ def _execute(command: str, overrides: Sequence[str]) -> int:
 
     from bench.config import check_overrides
 
-    check_overrides(overrides)
+    check_overrides(overrides, command)
     _hydra(command, task)
     for error in errors:
         raise error

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import importlib
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def compose(overrides: Sequence[str] = (), config_name: str = "run") -> Any:
     if isinstance(overrides, str):
         raise ConfigError(f"overrides={overrides!r} is not possible; allowed: a list such as ['dataset=photos_small']")
     register(config_name)
-    check_overrides(overrides)
+    check_overrides(overrides, config_name)
     try:
         with initialize_config_dir(str(resource("conf")), version_base="1.3"):
             return validated(hydra_compose(config_name, overrides=list(overrides)), overrides)
@@ -82,7 +83,7 @@ def compose(overrides: Sequence[str] = (), config_name: str = "run") -> Any:
 _REMOVABLE = re.compile(r"(methods|metrics|compare)\.[^.]+|.*\.params\..+|hydra\..*")
 
 
-def check_overrides(overrides: Sequence[str]) -> None:
+def check_overrides(overrides: Sequence[str], config_name: str) -> None:
     """Refuse what Hydra would take silently or answer with a traceback.
 
     Raises
@@ -94,7 +95,10 @@ def check_overrides(overrides: Sequence[str]) -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    groups = {path.name for path in resource("conf").iterdir() if path.is_dir()}
+    conf = resource("conf")
+    primary = (conf / f"{config_name}.yaml").read_text()
+    folders = {path.name for path in conf.iterdir() if path.is_dir()}
+    groups = {name for name in folders if f"{name}: " in primary}
     parser = OverridesParser.create()
     for text in overrides:
         if has_controls(text):
@@ -110,11 +114,23 @@ def check_overrides(overrides: Sequence[str]) -> None:
         removable = override.package is not None or _REMOVABLE.fullmatch(key)
         if override.is_delete() and not removable:
             raise ConfigError(f"{text} is not possible; only entries of mappings can be removed: ~methods.NAME")
+        if key in folders - groups and override.package is None and not isinstance(value, str):
+            # Hydra takes the key for a group of presets, though this command has none of them.
+            raise ConfigError(f"{text} is not possible; allowed: {key}.KEY=VALUE")
+        adds = override.is_add() or override.is_force_add()
+        if key in groups and adds and override.package is None and key != "experiment":
+            raise ConfigError(f"{text}: {key} is chosen already; set it without +, as {key}=NAME")
+        if key == "method" and override.package is not None and not override.is_delete() and not isinstance(value, str):
+            raise ConfigError(f"{text}: a method takes the name of a preset; {_presets(key)}")
         if override.package is None and key in groups and not override.is_delete() and not override.is_sweep_override():
             if isinstance(value, list) and key != "methods":
                 raise ConfigError(f"{text}: {key} takes one preset; `bench -m {key}=A,B` runs one after the other")
             if not isinstance(value, str) or not value:
                 raise ConfigError(f"{text}: {key} takes the name of a preset; {_presets(key)}")
+            elsewhere = any(word.startswith("hydra.searchpath") for word in overrides) or "--config-dir" in sys.argv
+            if key == "experiment" and not elsewhere and not (conf / key / f"{value}.yaml").is_file():
+                # Hydra passes over an optional preset that is not there.
+                raise ConfigError(f"unknown preset {key}={value}. {_presets(key).capitalize()}")
         if key == "hydra.searchpath":
             for folder in value if isinstance(value, list) else [value]:
                 path = Path(str(folder).removeprefix("file://"))
@@ -170,6 +186,10 @@ def validated(config: DictConfig, overrides: Sequence[str] = ()) -> Any:
             except ConfigError as error:
                 raise ConfigError(f"methods.{name}: {error}") from None
         made: Any = OmegaConf.to_object(config)
+        if hasattr(made, "methods") and not made.methods:
+            raise ConfigError(
+                "methods is empty; choose a preset such as methods=default, or add one with +method@methods.X=X"
+            )
     except MissingMandatoryValue as error:
         raise ConfigError(_missing(str(error.full_key or error.key), error)) from error
     except OmegaConfBaseException as error:
@@ -191,6 +211,11 @@ def check_inputs(config: Any) -> None:
     """
     for key, value, wanted in inputs(config):
         path = Path(value)
+        if wanted.kind == "new":
+            nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
+            if not nearest.is_dir():
+                raise ConfigError(f"{key}: {nearest} is no folder; give a folder, or one that can be made")
+            continue
         try:
             there = {"folder": path.is_dir, "file": path.is_file, "any": path.exists}[wanted.kind]()
             if there:

@@ -112,7 +112,9 @@ class Text:
 
 @dataclass(frozen=True)
 class Found:
-    """A path that must be there before any work: `kind` is ``folder``, ``file`` or ``any``. See :func:`inputs`."""
+    """A path that must be there before any work: `kind` is ``folder``, ``file`` or ``any``.
+
+    ``new`` is a folder that a command makes. See :func:`inputs`."""
 
     kind: str
     what: str
@@ -168,6 +170,8 @@ def check(config: object, key: str = "") -> None:
     """
     # The outermost first: a wrong `threads` is named as such and not as that of the methods that follow it.
     for constraint, name, value in sorted(_constraints(config, key), key=lambda found: found[1].count(".")):
+        if isinstance(constraint, Door) and not isinstance(value, str):
+            raise ConfigError(f"{name}={value!r} is not possible; allowed: a name")
         constraint.check(name, value)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
+from bench.core.errors import ConfigError
 from bench.core.machine import memory_bytes, processors
-from bench.schema.checks import PATH_BYTES, Found, Items, OneOf, Range, Text
+from bench.schema.checks import Found, Items, OneOf, Range, Text
 
 BYTES_PER_PIXEL = 600
 """What a network needs for a pixel: input and output of a layer of 64 float32 channels, the map and the image."""
@@ -39,7 +40,7 @@ Probability = Annotated[float, Range(0, 1)]
 Count = Annotated[int, Range(1, 1_000_000, "more than any data set has")]
 Repeats = Annotated[int, Range(1, 10_000, "it would take days")]
 Batch = Annotated[int, Range(1, 1024, "it would not fit any memory")]
-Folder = Annotated[str, Text(PATH_BYTES, False, "a folder")]
+Folder = Annotated[str, Found("new", "a folder")]
 Title = Annotated[str, Text(1000)]
 Name = Annotated[str, Text(200, False, "a name")]
 MethodNames = Annotated[list[Name], Items(1)]
@@ -48,9 +49,11 @@ FinishedRun = Annotated[str, Found("folder", "a run directory")]
 
 def check_area(key: str, height: int, width: int) -> None:
     """Raise ConfigError if an image of this size does not fit the memory."""
-    Range(0, max_pixels, f"{BYTES_PER_PIXEL} bytes a pixel must fit the memory of this machine").check(
-        f"{key} {height}x{width}: height*width", height * width
-    )
+    if height * width > max_pixels():
+        raise ConfigError(
+            f"{key} {height}x{width} is not possible; allowed: up to {max_pixels()} pixels ({BYTES_PER_PIXEL} bytes a "
+            "pixel must fit the memory of this machine)"
+        )
 
 
 __all__ = [

@@ -1,0 +1,1 @@
+"""Bad inputs: what is typed or given, and the sentence it must end in."""
