@@ -63,7 +63,7 @@ def write_baseline(config: BaselineConfig) -> Path:
         if samples is not None:
             _write(folder / "keypoints.parquet", samples)
         _write(folder / "pairs.parquet", pairs)
-        _write(folder / "times.parquet", times.astype({"ms": np.float32, "calibration_ms": np.float32}))
+        _write(folder / "times.parquet", times)
         write_json(folder / "baseline.json", content)
     return target
 

@@ -98,8 +98,9 @@ class LatencyGate:
     """Smallest relevant slowdown of the 90th percentile."""
     normalise: bool = True
     """Divide times by those of the calibration kernel, so that a slower machine is not a regression."""
-    noisy: Annotated[str, OneOf(("inconclusive", "use"))] = "inconclusive"
-    """What a run marked noisy can say at most: inconclusive | use (decide as if it were quiet)."""
+    noisy: Annotated[str, OneOf(("widen", "use", "inconclusive"))] = "widen"
+    """Disturbed runs: widen (intervals, by what neighbours took of the times) | use (times as measured) | inconclusive
+    (latency of a run marked noisy decides nothing)."""
     severity: Severity = "fail"
 
 

@@ -53,6 +53,10 @@ class Comparison:
         The change at which the margin is used up.
     effect, margin, standard_error : float
         On the scale of the test (natural logarithm for ratios); `effect` is positive where the candidate is better.
+    credit, discount : float
+        On the same scale: how much better the candidate, and the baseline, may be than measured, because neighbours
+        took a share of their times. The interval includes them; a failure must stand in spite of the credit, an
+        improvement in spite of the discount.
     n, n_clusters : int
         Observations and clusters used.
     p_value, p_adjusted : float
@@ -87,6 +91,8 @@ class Comparison:
     improved: bool = False
     decides: bool = True
     remark: str = ""
+    credit: float = 0.0
+    discount: float = 0.0
 
 
 def compare_values(
@@ -132,25 +138,32 @@ def compare_values(
 
 
 def judge(
-    method: str, metric: str, gate: MetricGate, found: Difference, means: tuple[float, float], n: int, remark: str = ""
-) -> Comparison:
-    """Turn an estimated difference (of logarithms for ratios) into a comparison; the verdict comes with `decide`."""
+    method: str, metric: str, gate: MetricGate, found: Difference, means: tuple[float, float], n: int,
+    remark: str = "", doubt: tuple[float, float] = (0.0, 0.0),
+) -> Comparison:  # fmt: skip
+    """Turn an estimated difference (of logarithms for ratios) into a comparison; the verdict comes with `decide`.
+
+    `doubt` says how much better the candidate and the baseline may be than measured; it widens the interval.
+    """
+    credit, discount = doubt
     sign = 1.0 if gate.better == "higher" else -1.0
     ratio = gate.kind == "ratio"
     margin = -math.log1p(-sign * gate.margin) * sign if ratio else gate.margin
-    effect_low = min(sign * found.low, sign * found.high)
     effect = sign * found.value
+    effect_low, effect_high = sorted((sign * found.low, sign * found.high))
+    effect_low, effect_high = effect_low - discount, effect_high + credit
+    low, high = sorted((sign * effect_low, sign * effect_high))
 
     def shown(value: float) -> float:
         return math.expm1(value) if ratio else value
 
     if found.n_clusters < 2:
         remark = "; ".join(filter(None, [remark, "one cluster: no interval"]))
-    p_value = t_p_value(effect + margin, found.standard_error, found.n_clusters)
+    p_value = t_p_value(effect + credit + margin, found.standard_error, found.n_clusters)
     return Comparison(
-        method, metric, gate.kind, _unit(metric), *means, shown(found.value), shown(found.low), shown(found.high),
+        method, metric, gate.kind, _unit(metric), *means, shown(found.value), shown(low), shown(high),
         shown(-sign * margin), effect, effect_low, margin, found.standard_error, n, found.n_clusters, p_value,
-        decides=gate.severity == "fail", remark=remark,
+        decides=gate.severity == "fail", remark=remark, credit=credit, discount=discount,
     )  # fmt: skip
 
 
@@ -243,17 +256,20 @@ def decide(comparisons: Sequence[Comparison], alpha: float) -> list[Comparison]:
             verdict = Decision.INCONCLUSIVE
             if one.effect_low > -one.margin:
                 verdict = Decision.PASS
-            elif p_adjusted <= alpha and one.effect < -one.margin:
+            elif p_adjusted <= alpha and one.effect + one.credit < -one.margin:
                 verdict = Decision.FAIL
             decided[i] = replace(
-                one, p_adjusted=float(p_adjusted), verdict=verdict, improved=bool(gain <= alpha and one.effect > 0)
+                one,
+                p_adjusted=float(p_adjusted),
+                verdict=verdict,
+                improved=bool(gain <= alpha and one.effect > one.discount),
             )
     return decided
 
 
 def _p_gain(one: Comparison) -> float:
     """p-value of "not better than the baseline"."""
-    return t_p_value(-one.effect, one.standard_error, one.n_clusters)
+    return t_p_value(one.discount - one.effect, one.standard_error, one.n_clusters)
 
 
 def _or_one(p_value: float) -> float:

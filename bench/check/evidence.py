@@ -25,6 +25,7 @@ from bench.metrics.columns import current
 from bench.run.manifest import stated_protocol
 from bench.run.store import PAIR_COLUMNS, open_finished
 from bench.schema import ProtocolConfig
+from bench.timing import noise
 
 SCHEMA_VERSION = 2
 """Of a baseline; 2: every file has a checksum. 1 is read as well."""
@@ -51,7 +52,8 @@ class Evidence:
     pairs : DataFrame
         Rows of pairs.parquet with rounded metrics.
     times : DataFrame
-        ``method, item, repeat, block, ms`` (preprocess + infer + decode) and ``calibration_ms`` of the block.
+        ``method, item, repeat, block, ms`` (preprocess + infer + decode), and of the block ``calibration_ms`` and
+        ``taken`` (by neighbours, a share); baselines of earlier versions lack ``taken``.
     keypoints : DataFrame or None
         Baselines only: samples of the outputs, see :mod:`bench.check.outputs`.
     features : Path or None
@@ -275,15 +277,13 @@ def _rounded_lists(column: pd.Series) -> pd.Series:
 
 
 def extraction_times(times: pd.DataFrame) -> pd.DataFrame:
-    """One row per extraction: the sum of its stages and the calibration time of its block in milliseconds.
+    """One row per extraction: the sum of its stages in milliseconds, and the machine during its block.
 
-    A block is one block of one pass. Blocks without a calibration time have NaN.
+    A block is one block of one pass. What was not recorded of a block is NaN; see :func:`bench.timing.noise.machine`.
+    Numbers are rounded to single precision, in which baselines are stored.
     """
-    calibration = times[times["method"] == "calibration"].set_index(["repeat", "block"])["ms"]
-    calibration = calibration[~calibration.index.duplicated()]
     stages = times[times["stage"].isin(TIME_STAGES) & (times["method"] != "calibration")]
     keys = ["method", "repeat", "block", "item"]
     total = stages.groupby(keys, sort=True)["ms"].sum().reset_index()
-    index = pd.MultiIndex.from_arrays([total["repeat"], total["block"]])
-    total["calibration_ms"] = calibration.reindex(index).to_numpy(np.float64)
-    return total
+    total = total.join(noise.machine(times), on=["repeat", "block"])
+    return total.astype(dict.fromkeys(("ms", "calibration_ms", "taken"), np.float32))

@@ -106,21 +106,36 @@ def check_evidence(candidate: Evidence, baseline: Evidence, config: CheckConfig)
     remarks += [remark] if remark else []
     reason = compare.latency_reason(candidate, baseline, config)
     if reason is None:
-        timed, how = latency.compare_times(candidate.times, baseline.times, methods, config)
+        kernels = [side.header["noise"].get("kernel") for side in (candidate, baseline)]
+        timed, how = latency.compare_times(
+            candidate.times, baseline.times, methods, config, same_kernel=kernels[0] == kernels[1]
+        )
         comparisons += timed
         remarks.append(f"latency {how}")
     else:
         remarks.append(f"latency not compared: {reason}")
 
     comparisons = decide(comparisons, config.alpha)
-    noisy = [side.header["noise"].get("noisy") for side in (candidate, baseline)]
-    if any(noisy) and config.latency.noisy == "inconclusive":
-        comparisons = latency.hold_back(comparisons, "noisy run")
+    comparisons = latency.hold_back(comparisons, _untold(candidate, baseline, config))
     code = ExitCode.PASS if config.plan else _code(comparisons, findings, config)
     requirements = power.requirements(comparisons, aligned, config, protocol) if config.plan else []
     return Report(
         candidate, baseline, code, config, [], overridden, comparisons, findings, requirements, remarks
     )  # fmt: skip
+
+
+def _untold(candidate: Evidence, baseline: Evidence, config: CheckConfig) -> str:
+    """Why latency decides nothing, empty if it decides: a run marked noisy, which may only widen intervals if what its
+    neighbours took is known and both sides are not blocks of one run."""
+    if config.latency.noisy == "use" or latency.same_run(candidate.times, baseline.times):
+        return ""
+    for side in (candidate, baseline):
+        if side.header["noise"].get("noisy"):
+            if config.latency.noisy == "inconclusive":
+                return "noisy run"
+            if not latency.taken_is_known(side.times):
+                return "noisy run that does not tell what its neighbours took"
+    return ""
 
 
 def _outputs(

@@ -48,13 +48,13 @@ def family_level(comparisons: Sequence[Comparison], alpha: float) -> float:
 
 
 def detectable_loss(one: Comparison, level: float, power: float) -> float:
-    """Smallest true loss that ends in `fail` with this power: the margin plus what the noise demands.
+    """Smallest true loss that ends in `fail` with this power: the margin plus what noise and neighbours demand.
 
     On the scale of the test; NaN without a standard error.
     """
     if one.n_clusters < 2 or math.isnan(one.standard_error):
         return math.nan
-    return one.margin + minimum_detectable_difference(one.standard_error, level, power, one.n_clusters)
+    return one.margin + one.credit + minimum_detectable_difference(one.standard_error, level, power, one.n_clusters)
 
 
 def as_change(one: Comparison, loss: float) -> float:

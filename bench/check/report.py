@@ -268,6 +268,8 @@ def _plain(value: Any) -> Any:
 def write(report: Report) -> Path:
     """Write check.json, check.md and junit.xml, and append the Markdown to ``$GITHUB_STEP_SUMMARY`` if that is set.
 
+    A plan is no verdict: it goes to plan.json and plan.md, and an earlier verdict stays.
+
     Raises
     ------
     StoreError
@@ -276,9 +278,11 @@ def write(report: Report) -> Path:
     config = report.config
     folder = Path(config.output) if config.output else report.candidate.path / "check" / report.baseline.name
     text = markdown(report)
-    write_json(folder / "check.json", as_json(report))
-    write_atomic(folder / "check.md", text.encode())
-    write_atomic(folder / "junit.xml", junit(report))
+    name = "plan" if report.config.plan and not report.refusals else "check"
+    write_json(folder / f"{name}.json", as_json(report))
+    write_atomic(folder / f"{name}.md", text.encode())
+    if name == "check":
+        write_atomic(folder / "junit.xml", junit(report))
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         try:

@@ -163,7 +163,9 @@ def _extract(
         described = _described(methods, infos, known)
         manifest = replace(manifest, methods=described, load_before=manifest.load_before or host.load())
         write_manifest(store.directory, manifest)
-        incidents = extract_all(workers, items, config.protocol.image, config.latency, store, config.seed)
+        incidents = extract_all(
+            workers, items, config.protocol.image, config.latency, store, config.seed, context.threads
+        )
         if config.latency.throughput_s > 0:
             from bench.run.throughput import measure
 
@@ -225,7 +227,6 @@ def _evaluate(
     mixed = len(manifest.sessions) > 1
     pairs = _marked(pairs, mixed)
     times = _marked(_times(store, dataset, list(infos), config, pairs), mixed)
-    calibration = times.loc[times["method"] == "calibration", "ms"].to_numpy(np.float64)
     write_parquet(store.directory / "pairs.parquet", pairs)
     write_parquet(store.directory / "times.parquet", times)
     if len(swept):
@@ -236,7 +237,7 @@ def _evaluate(
     manifest = replace(
         manifest,
         rows_written=len(pairs),
-        noise=noise.verdict(calibration, (manifest.load_before or {}).get("cpu_busy")),
+        noise=noise.verdict(noise.machine(times), (manifest.load_before or {}).get("cpu_busy")),
         status=COMPLETE,
         finished=_now(),
     )

@@ -22,6 +22,7 @@ from bench.run.store import Extraction, RunStore
 from bench.run.worker import Worker
 from bench.schema import ImageConfig, LatencyConfig
 from bench.timing.calibration import CalibrationKernel
+from bench.timing.neighbours import Neighbours
 
 log = logging.getLogger(__name__)
 MAX_CRASHES = 3
@@ -144,8 +145,14 @@ def extract_all(
     config: LatencyConfig,
     store: RunStore,
     seed: int,
+    threads: int,
 ) -> Incidents:
     """Run the first pass and the timing passes; what the store already has is skipped.
+
+    Parameters
+    ----------
+    threads : int
+        Threads of a method, for what neighbours took from it.
 
     Returns
     -------
@@ -161,7 +168,7 @@ def extract_all(
     """
     incidents = Incidents.of(store.directory)
     runners = {name: _Runner(worker, config.warmup, incidents) for name, worker in workers.items()}
-    calibration = CalibrationKernel()
+    calibration, neighbours = CalibrationKernel(), Neighbours(threads)
     rng = np.random.default_rng((seed, 0))
     timed = list(items)
     if config.max_images is not None and config.max_images < len(timed):
@@ -188,10 +195,13 @@ def extract_all(
                 if number == 0 and part.is_file():
                     # The rest of a block that was cut in two: it was not measured when the first piece was.
                     place = last = last + 1
-                rows = [_calibration_row(calibration, number, place)]
+                part = store.part("times", f"{number:03d}-{place:06d}")
+                speed = zip(("calibration", "interrupted"), calibration.measure(), strict=True)
+                rows = [_machine_row(stage, ms, number, place) for stage, ms in speed]
                 if number == 0:
                     # First of all, so that no extraction is ever without the calibration time of its block.
-                    store.write_part("times", f"{number:03d}-{place:06d}", rows)
+                    store.write_part("times", part.stem, rows)
+                neighbours.lost_ms()
                 for order, (name, item) in enumerate(pending):
                     result = runners[name].attempt(evaluated[item.key], number == 0)
                     position = (place, order)
@@ -205,8 +215,9 @@ def extract_all(
                     elif not isinstance(result, str):
                         rows += stage_rows(name, item.key, result[1], evaluated[item.key].size, number, *position)
                     step(name)
-                if number > 0:
-                    store.write_part("times", part.stem, rows)
+                taken = zip(("block", "lost"), neighbours.lost_ms(), strict=True)
+                rows += [_machine_row(stage, ms, number, place) for stage, ms in taken]
+                store.write_part("times", part.stem, rows)
     return incidents
 
 
@@ -226,8 +237,10 @@ def _order(names: list[str], seed: tuple[int, ...]) -> list[str]:
     return [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
 
 
-def _calibration_row(kernel: CalibrationKernel, repeat: int, block: int) -> dict[str, object]:
+def _machine_row(stage: str, ms: float, repeat: int, block: int) -> dict[str, object]:
+    """Row of times.parquet about the machine during a block: the calibration kernel and its interruptions, the block's
+    duration, and how much of it neighbours took."""
     return {
-        "method": "calibration", "item": "", "stage": "calibration", "repeat": repeat, "block": block, "order": -1,
-        "height": 0, "width": 0, "ms": kernel.run_ms(),
+        "method": "calibration", "item": "", "stage": stage, "repeat": repeat, "block": block, "order": -1,
+        "height": 0, "width": 0, "ms": ms,
     }  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from bench.metrics.columns import column, columns
 from bench.metrics.record import threshold_name, threshold_px
@@ -33,6 +33,7 @@ from bench.stats import (
     quantile_ratio,
 )
 from bench.summary.measures import Measure, failure_counts, measures
+from bench.timing.noise import machine, widen
 
 TABLE = ("method", "split", "metric", "value", "low", "high", "unit", "n_pairs", "n_sequences")
 DIFFERENCES = (
@@ -321,15 +322,23 @@ def image_times(times: pd.DataFrame, method: str) -> pd.DataFrame:
     return wide
 
 
+def _latency(ms: ArrayLike, blocks: NDArray[np.int64], q: float, disturbed: pd.DataFrame) -> Interval:
+    """Quantile of times with an interval over blocks, as wide as the machine was disturbed."""
+    found = quantile_interval(ms, cluster_codes(blocks)[0], q)
+    low, high = widen(found.low, found.high, disturbed, q)
+    return Interval(found.value, low, high)
+
+
 def _times(method: str, times: pd.DataFrame, pairs: pd.DataFrame, settings: _Settings) -> Rows:
     """Latency of extraction, of its stages, of matching and estimation."""
     draws, seed = settings.draws, settings.seed
     result: Rows = []
     own = image_times(times, method)
     if len(own):
+        disturbed = machine(times)
         ms, blocks = own["ms"].to_numpy(np.float64), own["block"].to_numpy()
         for metric, q in (("latency_median_ms", 0.5), ("latency_p90_ms", 0.9)):
-            result.append(_row(method, "all", metric, quantile_interval(ms, cluster_codes(blocks)[0], q)))
+            result.append(_row(method, "all", metric, _latency(ms, blocks, q, disturbed)))
         bound = early_stopping_percentile(ms, 0.99).value
         if not math.isnan(bound):
             result.append(_row(method, "all", "latency_p99_ms", _plain(bound)))
@@ -339,8 +348,7 @@ def _times(method: str, times: pd.DataFrame, pairs: pd.DataFrame, settings: _Set
             ratio = quantile_ratio(*reference, ms, blocks, 0.5, draws, seed)
             result.append(_row(method, "all", "speedup", ratio))
         for stage in STAGES:
-            interval = quantile_interval(own[stage], cluster_codes(blocks)[0], 0.5)
-            result.append(_row(method, "all", f"{stage}_ms", interval))
+            result.append(_row(method, "all", f"{stage}_ms", _latency(own[stage], blocks, 0.5, disturbed)))
     rows = pairs[pairs["method"] == method]
     for metric in ("match_ms", "estimate_ms"):
         if metric in rows and rows[metric].notna().any():

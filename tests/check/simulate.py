@@ -77,6 +77,10 @@ class Change:
         Factor of the inference time.
     machine : float
         Factor of all times, calibration included.
+    taken : float
+        Share of the machine that neighbours take in some blocks; the method feels a part of it, the kernel nothing.
+    taken_blocks : float
+        Share of the blocks in which they are there: a stretch of the run.
     """
 
     log_error: float = 0.0
@@ -85,6 +89,8 @@ class Change:
     pair_noise: float = 0.0
     latency: float = 1.0
     machine: float = 1.0
+    taken: float = 0.0
+    taken_blocks: float = 1.0
 
 
 UNCHANGED = Change()
@@ -143,14 +149,18 @@ def times(world: World, change: Change = UNCHANGED, seed: int = 1, block: int = 
     drift = change.machine * np.exp(0.03 * np.cumsum(rng.normal(0, 1, blocks)) / np.sqrt(blocks))
     calibration = 4.0 * drift * np.exp(rng.normal(0, 0.02, blocks))
     which = np.arange(images) // block
+    first = rng.integers(0, max(1, round(blocks * (1 - change.taken_blocks)) + 1))
+    there = (np.arange(blocks) >= first) & (np.arange(blocks) < first + round(blocks * change.taken_blocks))
+    taken = np.where(there, change.taken, 0.0) * rng.uniform(0.9, 1.0, blocks)
+    felt = 1 / (1 - rng.uniform(0.3, 1.0) * taken)
     for number, method in enumerate(world.methods):
         cost = np.random.default_rng((world.seed, 98, number)).lognormal(0, 0.08, images)
         spikes = np.where(rng.random(images) < 0.03, rng.exponential(0.5, images), 0.0)
-        ms = 300 * change.latency * cost * drift[which] * (np.exp(rng.normal(0, 0.02, images)) + spikes)
+        ms = 300 * change.latency * cost * drift[which] * felt[which] * (np.exp(rng.normal(0, 0.02, images)) + spikes)
         frames.append(
             pd.DataFrame({
                 "method": method, "repeat": 0, "block": which, "item": [f"i{i:05d}" for i in range(images)], "ms": ms,
-                "calibration_ms": calibration[which],
+                "calibration_ms": calibration[which], "taken": taken[which],
             })
         )  # fmt: skip
     return pd.concat(frames, ignore_index=True)
@@ -233,7 +243,10 @@ def write_run(directory: Path, world: World, change: Change = UNCHANGED, seed: i
     blocks = total.drop_duplicates("block")
     kernel = blocks.assign(method="calibration", stage="calibration", item="", ms=blocks["calibration_ms"])
     matching = total.head(3).assign(stage="match", block=-1)
-    pd.concat([*stages, kernel, matching], ignore_index=True).drop(columns="calibration_ms").to_parquet(
+    machine = [kernel] + [
+        kernel.assign(stage=stage, ms=ms) for stage, ms in (("block", 1000.0), ("lost", 1000.0 * blocks["taken"]))
+    ]
+    pd.concat([*stages, *machine, matching], ignore_index=True).drop(columns=["calibration_ms", "taken"]).to_parquet(
         directory / "times.parquet", index=False
     )
     for (method, image), content in (arrays or {}).items():

@@ -159,3 +159,16 @@ def test_detectable_losses_are_beyond_the_limit() -> None:
     for one in as_json(report)["comparisons"]:
         assert math.copysign(1, one["detectable"]) == math.copysign(1, one["limit"])
         assert abs(one["detectable"]) >= abs(one["limit"]) - 1e-12
+
+
+def test_a_plan_leaves_the_verdict(folder: Path) -> None:
+    code, before = run_check(folder, "worse")
+    assert code == 1
+    verdict = {path.name: path.read_bytes() for path in (folder / "out").iterdir() if not path.name.startswith("plan")}
+    assert verdict.keys() == {"check.json", "check.md", "junit.xml"}
+    code, after = run_check(folder, "worse", "plan=true")
+    assert code == 0
+    assert after == before
+    assert {name: (folder / "out" / name).read_bytes() for name in verdict} == verdict
+    assert json.loads((folder / "out/plan.json").read_text())["plan"]
+    assert "PLAN" in (folder / "out/plan.md").read_text()

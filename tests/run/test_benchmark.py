@@ -72,7 +72,9 @@ def test_a_run_writes_every_file_and_every_row(undisturbed: Path) -> None:
     assert len(pairs) == manifest["rows_expected"] == manifest["rows_written"] == 3 * 10
     assert set(pairs["method"]) == {"sift", "orb", "grid"}
     times = pd.read_parquet(undisturbed / "times.parquet")
-    assert {"preprocess", "infer", "decode", "match", "estimate", "calibration"} == set(times["stage"])
+    assert {"preprocess", "infer", "decode", "match", "estimate", "calibration", "interrupted", "block", "lost"} == set(
+        times["stage"]
+    )
     for name in ("summary.csv", "summary.md", "summary.tex", "report.html"):
         assert (undisturbed / name).stat().st_size > 100
 
