@@ -71,7 +71,7 @@ def test_help_names_commands_presets_and_options(site: Path, tmp_path: Path) -> 
 
 
 def test_a_wrong_command_and_a_wrong_key_are_usage_errors(tmp_path: Path) -> None:
-    for argument, words in (("comapre", "allowed: run"), ("thredas=2", "did you mean threads")):
+    for argument, words in (("comapre", "Allowed: run"), ("thredas=2", "did you mean threads")):
         result = run(ROOT, tmp_path, argument)
         assert result.returncode == 4
         assert words in result.stderr

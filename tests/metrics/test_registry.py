@@ -19,6 +19,7 @@ from bench.report import columns as cols
 from bench.report.columns import choose
 from bench.run.pair import evaluate_pair
 from bench.schema import METRICS, ProtocolConfig
+from bench.schema.checks import check
 from bench.summary.measures import measures
 from bench.summary.table import summarise_rows
 from tests.run.test_pair import translated_pair
@@ -106,7 +107,7 @@ def test_rows_of_older_versions_are_read_by_their_present_names(rows: pd.DataFra
 
 def test_a_name_that_leads_to_no_metric_says_so() -> None:
     with pytest.raises(ConfigError, match="did you mean homography"):
-        ProtocolConfig(name="test", metrics=["homograpy"])
+        check(ProtocolConfig(name="test", metrics=["homograpy"]), "protocol")
     with pytest.raises(ConfigError, match="has no 'METRIC'"):
         metric("json")
     with pytest.raises(ConfigError, match="leads to a float, not to a Metric"):

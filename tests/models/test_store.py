@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.errors import ModelError
+from bench.core.errors import ConfigError, ModelError
 from bench.core.types import Context
 from bench.models.cache import cached, run_python
 from bench.models.fingerprint import read_fingerprint
@@ -32,8 +32,8 @@ def test_builtin_is_exported_once(tmp_path: Path) -> None:
 
 
 def test_path_needs_a_saved_model(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"needs model\.path"):
-        saved_model(ModelConfig("path"), context(tmp_path))
+    with pytest.raises(ConfigError, match=r"needs model\.path"):
+        ModelConfig("path")
     with pytest.raises(ModelError, match=r"no saved_model\.pb there"):
         saved_model(ModelConfig("path", str(tmp_path)), context(tmp_path))
     (tmp_path / "saved_model.pb").touch()
