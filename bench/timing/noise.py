@@ -46,7 +46,8 @@ def machine(times: pd.DataFrame) -> pd.DataFrame:
     stopped = measured("interrupted")
     if len(stopped):
         share = float(stopped.sum() / (stopped.sum() + WINDOW_MS * len(stopped)))
-        taken = taken.reindex(taken.index.union(stopped.index)).fillna(0.0).clip(lower=share)
+        taken = taken.reindex(taken.index.union(stopped.index)).clip(lower=share)
+        taken = taken.fillna(share) if share > 0 else taken
     return measured("calibration").to_frame("calibration_ms").join(taken.rename("taken"), how="outer")
 
 

@@ -5,7 +5,7 @@
 Runs the default command with two classical methods on the small embedded data set: alone (`quiet`), beside a process
 that keeps one core busy (`neighbour`), and with all its processes stopped for half of the time (`throttled`). Each run
 is then compared with itself and with the first quiet run. Of every condition it prints how many runs were marked noisy,
-what was taken, and the exit codes. Nine runs take about five minutes; nothing else should run.
+what was taken, and the exit codes. Nothing else should run on the machine.
 """
 
 from __future__ import annotations

@@ -80,6 +80,14 @@ def test_interruptions_count_over_the_whole_run() -> None:
     assert machine(times)["taken"].to_list() == [0.5, 0.5]
 
 
+def test_a_system_that_does_not_tell_is_not_called_quiet() -> None:
+    stages = {"calibration": 1.0, "interrupted": 0.0, "block": 900.0, "lost": math.nan}
+    rows = [("calibration", stage, 0, block, ms) for block in range(3) for stage, ms in stages.items()]
+    times = pd.DataFrame(rows, columns=["method", "stage", "repeat", "block", "ms"])
+    assert machine(times)["taken"].isna().all()
+    assert verdict(machine(times), busy_before=0.6)["noisy"] is True
+
+
 def test_a_quiet_machine_widens_nothing() -> None:
     assert widen(9.0, 11.0, blocks(np.full(20, 1.0), 0.0), 0.5) == (9.0, 11.0)
     assert widen(9.0, 11.0, blocks(np.empty(0)), 0.5) == (9.0, 11.0)
