@@ -1,23 +1,48 @@
-"""Downloads: fetched once, verified against a lock file that ships with the package, unpacked safely."""
+"""Downloads: fetched once, verified against a lock file that ships with the package before they are unpacked."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
+import tarfile
+import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
-from bench.core.errors import DataError, DiskFullError, DownloadError, StoreError
+from bench.core.errors import DataError, DiskFullError, StoreError
 from bench.core.files import locked, staged_folder
 from bench.core.resources import resource
-from bench.data.archives import disk_errors, unpack
 
 _MARKER = ".verified.json"
 _TIMEOUT_S = 60
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextlib.contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turn write errors into DataError with the next step.
+
+    Raises
+    ------
+    DataError
+        If the disk is full, a quota is exceeded, or `folder` cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            reason = f"no space left ({error.strerror}); free some space"
+        else:
+            reason = f"cannot be written ({error.strerror or error}); check its rights"
+        raise DataError(f"{folder}: {reason} or choose another folder with data_root=FOLDER") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +195,8 @@ class _Bar:
 
 
 def by_hand(lock: Lock, downloads: Path) -> str:
-    """How to get the archive without this program."""
-    return f"or download {lock.urls[0]} by other means, put the file at {downloads / lock.file} and run again"
+    """How to get the archive without this program; begins a sentence."""
+    return f"download {lock.urls[0]} by other means, put the file at {downloads / lock.file} and run again"
 
 
 def _download(lock: Lock, path: Path) -> None:
@@ -188,19 +213,23 @@ def _download(lock: Lock, path: Path) -> None:
                 try:
                     downloader(url, str(part), None)
                 except (requests.RequestException, ValueError) as error:
-                    failures.append(f"{url}: {type(error).__name__}: {error}")
+                    failures.append(f"{urlsplit(url).netloc}: {_reason(error)}")
                     continue
             difference = verify(part, lock)
             if difference is None:
                 part.replace(path)
                 return
-            failures.append(f"{url}: {difference}")
+            failures.append(f"{urlsplit(url).netloc}: {difference}")
         finally:
             part.unlink(missing_ok=True)
-    raise DownloadError(
-        f"{lock.name}: the download failed: {'; '.join(failures)}; check the network connection and run again, "
-        f"{by_hand(lock, path.parent)}"
-    )
+    hint = by_hand(lock, path.parent)
+    raise DataError(f"{hint[0].upper()}{hint[1:]}: {lock.name} could not be downloaded ({'; '.join(failures)})")
+
+
+def _reason(error: Exception) -> str:
+    """The innermost cause in a few words; urllib3 wraps it in several layers."""
+    response = getattr(error, "response", None)
+    return f"status {response.status_code}" if response is not None else f"{type(error).__name__}"
 
 
 def _check_space(lock: Lock, root: Path, *, archive_there: bool) -> None:
@@ -229,6 +258,21 @@ def _in_the_way(target: Path, lock: Lock) -> DataError:
     )
 
 
+def _unpack(archive: Path, folder: Path, lock: Lock) -> None:
+    """Unpack a verified archive; its checksum says what is in it, and the standard library keeps it in the folder."""
+    with disk_errors(folder):
+        try:
+            if zipfile.is_zipfile(archive):
+                shutil.unpack_archive(archive, folder, "zip")
+            else:
+                with tarfile.open(archive) as tar:
+                    tar.extractall(folder, filter="data")
+        except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+            raise DataError(
+                f"{archive}: not a zip or tar archive ({error}); check datasets/{lock.name}.json"
+            ) from error
+
+
 def _unpack_into(archive: Path, target: Path, lock: Lock) -> None:
     try:
         with locked(target.with_name(f".{lock.name}.lock"), wait=True):
@@ -249,7 +293,7 @@ def _unpack_checked(archive: Path, work: Path, lock: Lock) -> None:
     inside = work / ".unpacked"
     with disk_errors(work.parent):
         inside.mkdir()
-    unpack(archive, inside, lock.unpacked_max_bytes)
+    _unpack(archive, inside, lock)
     folder = inside / lock.folder if (inside / lock.folder).is_dir() else inside
     missing = [name for name in lock.requires if not (folder / name).is_file()]
     if missing:
@@ -277,7 +321,7 @@ def fetch(lock: Lock, root: Path) -> Path:
     Raises
     ------
     DataError
-        If no URL gives the right bytes, the archive is refused, the disk is full or `root` cannot be written.
+        If no URL gives the right bytes, the archive lacks a file, the disk is full or `root` cannot be written.
     """
     target = root / lock.name
     if _is_complete(target, lock):
@@ -294,7 +338,7 @@ def fetch(lock: Lock, root: Path) -> Path:
         if difference is not None:
             raise DataError(
                 f"{archive}: wrong checksum: {difference}; delete it and run again to download it, "
-                f"{by_hand(lock, downloads)}"
+                f"or {by_hand(lock, downloads)}"
             )
     else:
         _download(lock, archive)
