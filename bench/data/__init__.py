@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 from bench.core.errors import ConfigError, DataError
 from bench.core.names import safe_key, safe_name
 from bench.core.opencv import import_cv2
 from bench.core.types import DataSet
-from bench.schema import DatasetConfig
-
-_MODULES = {
-    "photos": "bench.data.photos",
-    "hpatches": "bench.data.hpatches",
-    "oxford_affine": "bench.data.oxford",
-    "rotation_scale": "bench.data.rotation_scale",
-    "folder": "bench.data.folder",
-}
+from bench.schema import DATASETS, DatasetConfig
 
 
 def load(config: DatasetConfig, data_root: Path) -> DataSet:
@@ -33,15 +24,15 @@ def load(config: DatasetConfig, data_root: Path) -> DataSet:
     Raises
     ------
     ConfigError
-        If ``kind`` is unknown.
+        If ``kind`` is no built-in name, entry point or module with ``load``, or gives no data set.
     DataError
         If a file is missing, damaged or refused, a sequence, image or pair has a name that cannot name a file, or no
         image pair is complete.
     """
-    if config.kind not in _MODULES:
-        raise ConfigError(f"dataset.kind={config.kind!r} is not possible; allowed: {', '.join(_MODULES)}")
     import_cv2()  # every data set needs OpenCV: where it cannot be loaded, say so in one line
-    dataset: DataSet = importlib.import_module(_MODULES[config.kind]).load(config, data_root)
+    dataset = DATASETS.load("dataset.kind", config.kind)(config, data_root)
+    if not isinstance(dataset, DataSet):
+        raise ConfigError(f"dataset.kind={config.kind!r}: load gave {type(dataset).__name__}, expected a DataSet")
     for pair in dataset.pairs:
         safe_name(pair.sequence, "the sequence", DataError)
         for key in (pair.name, pair.reference.key, pair.target.key):

@@ -8,18 +8,7 @@ from bench.core.errors import StoreError
 from bench.core.types import DataSet
 from bench.data import load
 from bench.run.manifest import Manifest
-from bench.schema import (
-    DatasetConfig,
-    FolderConfig,
-    HPatchesConfig,
-    OxfordConfig,
-    PhotosConfig,
-    RotationScaleConfig,
-)
-
-_DATASETS = {
-    config.kind: config for config in (PhotosConfig, HPatchesConfig, OxfordConfig, RotationScaleConfig, FolderConfig)
-}
+from bench.schema import DATASET_CONFIGS, CustomDatasetConfig, DatasetConfig
 
 
 def recorded_dataset(directory: Path, manifest: Manifest) -> DataSet:
@@ -34,7 +23,7 @@ def recorded_dataset(directory: Path, manifest: Manifest) -> DataSet:
     """
     recorded = manifest.config.get("dataset", {})
     try:
-        config: DatasetConfig = _DATASETS[recorded["kind"]](**recorded)
+        config: DatasetConfig = DATASET_CONFIGS.get(recorded["kind"], CustomDatasetConfig)(**recorded)
     except (KeyError, TypeError) as error:
         raise StoreError(f"the manifest's data set {recorded} is not of this version of bench ({error})") from error
     dataset = load(config, Path(manifest.config.get("data_root", "datasets")))

@@ -13,6 +13,9 @@ from hydra.core.config_store import ConfigStore
 
 from bench.schema.checks import check, inputs, one_of
 from bench.schema.data import (
+    DATASET_CONFIGS,
+    DATASETS,
+    CustomDatasetConfig,
     DatasetConfig,
     FolderConfig,
     HPatchesConfig,
@@ -49,10 +52,13 @@ from bench.schema.protocol import (
 from bench.schema.run import EstimatorSweepConfig, LatencyConfig, RunConfig, TimeoutsConfig
 
 __all__ = [
+    "DATASETS",
+    "DATASET_CONFIGS",
     "DLT_SOLVERS",
     "ESTIMATORS",
     "METRICS",
     "CustomConfig",
+    "CustomDatasetConfig",
     "DatasetConfig",
     "DetectorConfig",
     "EstimatorConfig",
@@ -94,11 +100,7 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(name="run_schema", node=RunConfig)
     store.store(group="protocol", name="schema", node=ProtocolConfig)
-    for name, dataset in (
-        ("photos", PhotosConfig), ("hpatches", HPatchesConfig), ("oxford_affine", OxfordConfig),
-        ("rotation_scale", RotationScaleConfig),
-        ("folder", FolderConfig),
-    ):  # fmt: skip
+    for name, dataset in {**DATASET_CONFIGS, "custom": CustomDatasetConfig}.items():
         store.store(group="dataset", name=f"schema_{name}", node=dataset)
     store.store(group="model", name="schema", node=ModelConfig)
     for name, method in (

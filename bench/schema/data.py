@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from omegaconf import II, MISSING
 
+from bench.core.doors import Door
 from bench.core.errors import ConfigError
 from bench.schema.values import Found, Items, Name, OneOf, Range, Seed, check_area
 
@@ -105,3 +106,23 @@ class FolderConfig(RenderedConfig):
     kind: Name = "folder"
     csv: Annotated[str, Found("file", "a CSV file of image pairs")] | None = None
     """File with a row per pair; paths relative to the file. Replaces `root`."""
+
+
+@dataclass
+class CustomDatasetConfig(DatasetConfig):
+    """A data set outside this package: ``kind`` is the name of an entry point, or an importable module with
+    ``load(config, root) -> DataSet``."""
+
+    params: dict[str, Any] = field(default_factory=dict)
+    """For the module; not checked here."""
+
+
+DATASET_CONFIGS = {
+    config.kind: config for config in (PhotosConfig, HPatchesConfig, OxfordConfig, RotationScaleConfig, FolderConfig)
+}
+DATASETS = Door(
+    "data set",
+    "bench.datasets",
+    "load",
+    {name: f"bench.data.{'oxford' if name == 'oxford_affine' else name}:load" for name in DATASET_CONFIGS},
+)

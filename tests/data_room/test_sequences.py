@@ -14,7 +14,7 @@ from bench.core.types import DataSet
 from bench.data import load
 from bench.data.hpatches import LARGE, SEQUENCES_EXPECTED
 from bench.data.sequences import natural_key, read_homography
-from bench.schema import DatasetConfig, HPatchesConfig, OxfordConfig
+from bench.schema import CustomDatasetConfig, DatasetConfig, HPatchesConfig, OxfordConfig
 
 from .layouts import write_hpatches, write_oxford
 
@@ -171,8 +171,27 @@ def test_oxford_layout_and_splits(tmp_path: Path) -> None:
 
 
 def test_unknown_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="photos, hpatches, oxford_affine, rotation_scale, folder"):
+    with pytest.raises(ConfigError, match="allowed: photos, .*, folder, an entry point"):
         load(DatasetConfig(kind="coco", subset="all"), tmp_path)
+
+
+def test_a_module_outside_the_package_gives_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_hpatches(tmp_path / "data", ["v_a"])
+    (tmp_path / "my_pairs.py").write_text(
+        "from dataclasses import replace\n"
+        "from bench.data.hpatches import load_layout\n"
+        "def load(config, root):\n"
+        "    found = load_layout('mine', root / 'data', 'all', None, 1, 'nothing')\n"
+        "    return replace(found, name=config.params['name'])\n"
+        "def nothing(config, root):\n"
+        "    return None\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    config = CustomDatasetConfig(kind="my_pairs", subset="all", params={"name": "theirs"})
+    assert (load(config, tmp_path).name, len(load(config, tmp_path).pairs)) == ("theirs", 5)
+    config.kind = "my_pairs:nothing"
+    with pytest.raises(ConfigError, match="load gave NoneType, expected a DataSet"):
+        load(config, tmp_path)
 
 
 def test_natural_order() -> None:
