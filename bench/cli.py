@@ -20,6 +20,7 @@ COMMANDS = {
     "report": "write tables, plots and the page of a finished run again",
     "check": "regression gate: candidate run against a baseline",
     "baseline": "write a baseline from a run",
+    "verify": "compare a finished run or a baseline with its checksums, and rows with features",
     "parity": "drift report between two precisions of one model",
     "sweep": "latency over image sizes, threads and batches",
     "convert": "write OpenVINO models and check their parity",

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.core.errors import StoreError
+from bench.core.files import read_bytes, read_json
+from bench.core.records import record
 from bench.report import columns as cols
 from bench.report import render, tables
 from bench.report.columns import format_value
@@ -137,22 +140,50 @@ def _write_drawings(folder: Path, drawings: Sequence[MatchDrawing]) -> None:
     write_atomic(folder / _DRAWINGS, json.dumps(index, indent=1).encode())
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A drawing in the index."""
+
+    file: str
+    method: str
+    pair: str
+    role: str
+    n_matches: int
+    n_correct: int
+    outcome: str
+    corner_error_px: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    drawings: list[_Drawn]
+
+
 def _pictures(folder: Path, manifest: Manifest) -> list[Picture]:
-    """Read the drawings that lie in `folder`; files named in the index but missing are left out."""
+    """Read the drawings that lie in `folder`; files named in the index but missing are left out.
+
+    Raises
+    ------
+    StoreError
+        If the index or a drawing is damaged.
+    """
     path = folder / _DRAWINGS
     if not path.is_file():
         return []
     pictures = []
-    for entry in json.loads(path.read_text(encoding="utf-8")):
-        file = folder / Path(str(entry["file"])).name
+    for entry in record(_Index, {"drawings": read_json(path)}, str(path)).drawings:
+        file = folder / Path(entry.file).name
         if not file.is_file():
             continue
-        error = format_value("px", float(entry["corner_error_px"]))
-        ended = f"corner error {error} px" if entry["outcome"] == "ok" else str(entry["outcome"]).replace("_", " ")
+        try:
+            error = format_value("px", float(entry.corner_error_px))
+        except ValueError as problem:
+            raise StoreError(f"{path}: corner_error_px is {entry.corner_error_px!r}, no number") from problem
+        ended = f"corner error {error} px" if entry.outcome == "ok" else entry.outcome.replace("_", " ")
         title = (
-            f"{label(manifest, entry['method'])}, {entry['role']}: {entry['pair']}, {ended}, "
-            f"{entry['n_correct']} of {entry['n_matches']} matches correct"
+            f"{label(manifest, entry.method)}, {entry.role}: {entry.pair}, {ended}, "
+            f"{entry.n_correct} of {entry.n_matches} matches correct"
         )
         alt = f"Two images side by side with the matches of {title}."
-        pictures.append(Picture(title, alt, file.read_bytes(), "image/jpeg"))
+        pictures.append(Picture(title, alt, read_bytes(file), "image/jpeg"))
     return pictures

@@ -95,9 +95,16 @@ def run(config: RunConfig, command: list[str] | None = None) -> Run:
     wanted = replace(_manifest(config, command or [], dataset, methods), left_out=left_out)
     with _run_directory(config) as store:
         manifest = store.open(wanted, config.allow_mixed)
-        if manifest.complete and all((store.directory / name).is_file() for name in _TABLES):
-            log.info("%s is finished: nothing is measured again", store.directory)
-            return _report(config, dataset, store, manifest)
+        if manifest.complete:
+            missing = [name for name in _TABLES if not (store.directory / name).is_file()]
+            if not missing:
+                log.info("%s is finished: nothing is measured again", store.directory)
+                return _report(config, dataset, store, manifest)
+            if not store.has_measurements():
+                raise StoreError(
+                    f"{store.directory / missing[0]} is missing and the features it was made of were not kept; restore "
+                    "it from a copy, or start a new run without run_dir"
+                )
         if manifest is not wanted:
             log.info("continuing %s", store.directory)
         infos, manifest = _extract(config, methods, dataset, store, _continued(wanted, manifest))

@@ -96,6 +96,25 @@ def evaluate_all(
     return store.read_parts("rows"), store.read_parts("sweep")
 
 
+def evaluate_pairs(
+    dataset: DataSet, methods: Mapping[str, bool], protocol: ProtocolConfig, store: RunStore, seed: int
+) -> list[dict[str, object]]:
+    """Rows of every pair of a data set from stored features, in this process; nothing is written.
+
+    Parameters
+    ----------
+    methods : mapping
+        Method name -> whether it has descriptors.
+    """
+    items = {item.key: item for item in items_of(dataset, protocol.image)}
+    rows: _Rows = []
+    for pair in dataset.pairs:
+        needed = {image.key: items[image.key] for image in (pair.reference, pair.target)}
+        task = _Task((pair,), needed, methods, protocol, EstimatorSweepConfig(), store.directory, seed)
+        rows += _evaluate_sequence(task)[0]
+    return rows
+
+
 def _run(
     tasks: Mapping[Path, _Task], jobs: int, directory: Path, timeout_s: float | None
 ) -> Iterator[tuple[Path, tuple[_Rows, _Rows]]]:

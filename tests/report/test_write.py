@@ -9,7 +9,7 @@ import pytest
 
 from bench.core.errors import StoreError
 from bench.report.matches import MatchDrawing
-from bench.report.write import write_report
+from bench.report.write import _pictures, write_report
 from tests.report.conftest import SimulatedRun
 from tests.report.simulation import simulated_pairs, simulated_summary, simulated_times
 
@@ -101,3 +101,18 @@ def test_sorting_works_in_a_browser(run: SimulatedRun, tmp_path: Path) -> None:
     assert len(values) == run.pairs["sequence"].nunique()
     assert values == sorted(values)
     assert len(set(values)) > 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "cannot read"),
+        ("null", "drawings is null"),
+        ("[3]", r"drawings\[0\]"),
+        ('[{"file": "a"}]', "lacks the key"),
+    ],
+)
+def test_a_damaged_index_of_drawings_ends_in_one_sentence(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "matches.json").write_text(content)
+    with pytest.raises(StoreError, match=message):
+        _pictures(tmp_path, {})
