@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Here, so that it holds in every process before anything of this package can import OpenVINO.
 telemetry.switch_off()
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["__version__", "compare"]
 
 
