@@ -147,7 +147,7 @@ def warnings(manifest: Manifest) -> list[str]:
         found.append(f"Paper-style: the source does not state {'; '.join(map(str, unstated))}.")
     if get(manifest, "noise", "noisy", default=False):
         reasons = "; ".join(str(reason).rstrip(".") for reason in get(manifest, "noise", "reasons", default=[]))
-        found.append(f"Noisy run: times are not reliable{f' ({reasons})' if reasons else ''}.")
+        found.append(f"Noisy run: the intervals of its times are wider by it{f' ({reasons})' if reasons else ''}.")
     died = get(manifest, "died", default=[])
     if died:
         names = ", ".join(label(manifest, str(name)) for name in died)

@@ -203,7 +203,10 @@ def test_caption_warns_of_leaks_unstated_constants_and_noise() -> None:
         unstated=["NMS radius", "RANSAC threshold"]
     )
     noisy = simulated_manifest(noise={"noisy": True, "reasons": ["the load average was 2.1 before the run"]})
-    assert "Noisy run: times are not reliable (the load average was 2.1 before the run)." in tables.caption(noisy)
+    assert (
+        "Noisy run: the intervals of its times are wider by it (the load average was 2.1 before the run)."
+        in tables.caption(noisy)
+    )
     assert "Incomplete: 3 of 400 rows." in tables.caption(simulated_manifest(rows_written=3))
     assert "superpoint_tf died" in tables.caption(simulated_manifest(died=["superpoint_tf"]))
 
