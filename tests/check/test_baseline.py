@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from bench.check.config import BaselineConfig
 from bench.check.evidence import load, rounded
 from bench.check.gate import ExitCode, check_evidence
 from bench.config import compose
-from bench.core.errors import ConfigError, StoreError
+from bench.core.errors import ConfigError, DiskFullError, StoreError
 from tests.check.simulate import Change, World, check_config, features, write_run
 
 WORLD = World(sequences=4, methods=("superpoint", "sift"))
@@ -147,3 +149,43 @@ def test_match_precision_comes_from_the_mma_curve_where_it_is_not_measured(tmp_p
     found = load(run).pairs
     np.testing.assert_allclose(found["match_precision_1px"], 0.3, rtol=1e-4)
     np.testing.assert_allclose(found["match_precision_3px"].mean(), rows["match_precision_3px"].mean(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("after", range(1, 30, 4))
+def test_a_full_disk_leaves_the_old_baseline(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    path = write_baseline(baseline_config(run, tmp_path))
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
+    left, real = after, os.fsync
+
+    def full(handle: int) -> None:
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    try:
+        write_baseline(baseline_config(run, tmp_path, "replace=true", "only=[sift]"))
+    except DiskFullError as error:
+        assert "free some space and repeat the command" in str(error) and "run_dir" not in str(error)
+        assert {file.name: file.read_bytes() for file in path.iterdir()} == before
+        assert [item.name for item in tmp_path.iterdir()] == ["b"]
+    else:
+        assert load(path).methods == ["sift"]
+
+
+@pytest.mark.parametrize("name", ["baseline.json", "pairs.parquet", "times.parquet", "keypoints.parquet"])
+def test_a_changed_file_of_a_baseline_is_named(run: Path, tmp_path: Path, name: str) -> None:
+    path = write_baseline(baseline_config(run, tmp_path))
+    data = bytearray((path / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (path / name).write_bytes(data)
+    with pytest.raises(StoreError, match=f"{name} is damaged or was changed"):
+        load(path)
+    (path / "bench.sha256").unlink()
+    (path / name).write_bytes(data[:-20])
+    with pytest.raises(StoreError):
+        load(path)
