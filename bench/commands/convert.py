@@ -103,10 +103,12 @@ def main(config: ConvertConfig) -> int:
     ModelError
         If the shape does not fit the network, NNCF is missing, or a conversion fails.
     """
+    from bench.core.files import write_json
+
     rows, facts = convert(config)
     _print(rows)
     report = Path(config.output) / "convert.json"
-    report.write_text(json.dumps(facts | {"models": [asdict(row) for row in rows]}, indent=1) + "\n", encoding="utf-8")
+    write_json(report, facts | {"models": [asdict(row) for row in rows]})
     print(f"models and {report.name}: {report.parent}")
     return 0
 

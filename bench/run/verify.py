@@ -95,9 +95,11 @@ def _times(found: Finished) -> list[str]:
     if found.manifest.schema_version < SCHEMA_VERSION:  # a kill could lose one
         return []
     times = found.times[found.times["block"] >= 0]
-    calibrated = times["method"] == "calibration"
-    keys = [set(map(tuple, rows[["repeat", "block"]].to_numpy().tolist())) for _, rows in times.groupby(calibrated)]
-    bare = sorted(keys[0] - (keys[1] if len(keys) > 1 else set())) if keys else []
+    blocks, calibrated = (
+        set(map(tuple, rows[["repeat", "block"]].to_numpy().tolist()))
+        for rows in (times[times["method"] != "calibration"], times[times["stage"] == "calibration"])
+    )
+    bare = sorted(blocks - calibrated)
     return [f"times.parquet: block {bare[0][1]} of pass {bare[0][0]} has no calibration time"] if bare else []
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.core.errors import ConfigError
+from bench.core.files import write_atomic
 from bench.models.network import build_network
 from bench.models.weights import load_weights, network_weights, set_network_weights
 from bench.train.config import TrainConfig
@@ -46,9 +47,8 @@ def synthetic_shapes(config: TrainConfig, out: Path) -> Path:
             row.append(tile)
         rows.append(np.hstack(row))
     path = out / "synthetic_shapes" / "preview.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
     _, encoded = cv2.imencode(".png", np.vstack(rows))
-    path.write_bytes(encoded.tobytes())
+    write_atomic(path, encoded.tobytes())
     return path
 
 
