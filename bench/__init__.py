@@ -2,24 +2,107 @@
 
 >>> import bench
 >>> result = bench.compare(["methods=classical"])  # doctest: +SKIP
->>> result.summary.table  # doctest: +SKIP
+>>> result.summary.wide()  # doctest: +SKIP
+
+One pair, in this process:
+
+>>> import numpy as np
+>>> image = np.random.default_rng(0).integers(0, 255, (240, 320), np.uint8)
+>>> row = bench.evaluate(image, image, np.eye(3), "sift")
+>>> row["outcome"], row["accuracy_3px"]
+('ok', 1.0)
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.core import telemetry
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from bench.core.types import (
+        Context,
+        Correspondences,
+        DataSet,
+        Estimate,
+        EvaluatedImage,
+        Features,
+        ImageRef,
+        Matches,
+        MethodInfo,
+        Outcome,
+        Pair,
+        Size,
+        StageTimes,
+    )
+    from bench.features.base import Extractor, PairwiseMethod, Stopwatch
+    from bench.geometry.estimation import Estimator
+    from bench.matching.solve import Matcher
+    from bench.metrics.record import Column, Margin, Metric
     from bench.run.benchmark import Run
+    from bench.run.pair import Row
+    from bench.run.single import Image, Method
 
 # Here, so that it holds in every process before anything of this package can import OpenVINO.
 telemetry.switch_off()
 
 __version__ = "0.2.0"
-__all__ = ["__version__", "compare"]
+_HOME = {
+    "bench.core.types": (
+        "Context", "Correspondences", "DataSet", "Estimate", "EvaluatedImage", "Features", "ImageRef", "Matches",
+        "MethodInfo", "Outcome", "Pair", "Size", "StageTimes",
+    ),
+    "bench.features.base": ("Extractor", "PairwiseMethod", "Stopwatch"),
+    "bench.geometry.estimation": ("Estimator",),
+    "bench.matching.solve": ("Matcher",),
+    "bench.metrics.record": ("Column", "Margin", "Metric"),
+    "bench.run.benchmark": ("Run",),
+}  # fmt: skip
+__all__ = [
+    "Column",
+    "Context",
+    "Correspondences",
+    "DataSet",
+    "Estimate",
+    "Estimator",
+    "EvaluatedImage",
+    "Extractor",
+    "Features",
+    "ImageRef",
+    "Margin",
+    "Matcher",
+    "Matches",
+    "MethodInfo",
+    "Metric",
+    "Outcome",
+    "Pair",
+    "PairwiseMethod",
+    "Run",
+    "Size",
+    "StageTimes",
+    "Stopwatch",
+    "__version__",
+    "compare",
+    "evaluate",
+    "load",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used: ``import bench`` alone is light."""
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(importlib.import_module(module), name)
+    raise AttributeError(f"module 'bench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def compare(overrides: Sequence[str] = ()) -> Run:
@@ -32,16 +115,69 @@ def compare(overrides: Sequence[str] = ()) -> Run:
 
     Returns
     -------
-    bench.run.benchmark.Run
+    bench.Run
         Rows, times, summary, manifest and the path of the report.
 
     Raises
     ------
     bench.core.errors.BenchError
+    TypeError
+        If `overrides` is one str instead of several.
     """
     from bench.config import check_inputs, compose
     from bench.run.benchmark import run
 
+    if isinstance(overrides, str):
+        raise TypeError(f"overrides is a list of str, such as [{overrides!r}]")
     config = compose(overrides)
     check_inputs(config)
     return run(config, ["bench", *overrides])
+
+
+def evaluate(
+    image_ref: Image, image_target: Image, H_ref_to_target: ArrayLike, method: Method, protocol: str = "strict"
+) -> Row:
+    """Run one method on one pair, in this process, by one protocol.
+
+    Parameters
+    ----------
+    image_ref, image_target : path, or (H, W) or (H, W, 3) uint8
+        Grey or RGB.
+    H_ref_to_target : (3, 3) float
+        Maps pixels of the reference image to pixels of the target image, pixel centres at integers.
+    method : str, Extractor, PairwiseMethod or callable
+        Name in ``conf/method`` (``sift``, ``superpoint_ov_fp32``), a loaded method, or a function of an
+        :class:`EvaluatedImage` that returns :class:`Features`.
+    protocol : str
+        Name in ``conf/protocol``.
+
+    Returns
+    -------
+    dict
+        A row of ``pairs.parquet``: outcome, counts and the protocol's metrics, see docs/metrics.md.
+
+    Raises
+    ------
+    bench.core.errors.BenchError
+        If a name is unknown, an image cannot be read, or the method's output breaks its contract.
+    """
+    from bench.config import compose
+    from bench.run.single import evaluate, load_method
+
+    named = [f"+method@methods.it={method}"] if isinstance(method, str) else []
+    config = compose([f"protocol={protocol}", "methods=classical", *named])
+    loaded, matcher = load_method("it", config) if isinstance(method, str) else (method, None)
+    return evaluate(image_ref, image_target, H_ref_to_target, loaded, config.protocol, matcher, config.seed)
+
+
+def load(run_dir: str | Path) -> Run:
+    """Read a finished run: rows, times, manifest, and their summary; nothing is measured again or written.
+
+    Raises
+    ------
+    bench.core.errors.StoreError
+        If the folder holds no finished run.
+    """
+    from bench.run.benchmark import read
+
+    return read(Path(run_dir))

@@ -66,6 +66,8 @@ def _read(path: Path) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
     if not path.is_file():
         return np.empty((0, 2)), None
     arrays = read_npz(path)
+    if "xy_ref" in arrays:  # correspondences of a pair
+        return np.empty((0, 2)), None
     if "keypoints" not in arrays:
         raise StoreError(f"{path} holds no keypoints; repeat the run")
     return np.asarray(arrays["keypoints"], dtype=np.float64), arrays.get("descriptors")

@@ -85,6 +85,9 @@ def main(config: ExportConfig) -> int:
         transforms = {item.key: prepare_item(item, image_config).T_source_to_evaluated for item in items}
     for method in methods:
         safe_name(method, "the method")  # a manifest may be a stranger's
+        if manifest.methods[method].info.get("pairwise"):
+            log.warning("%s gives correspondences of pairs and has no features of images to export", method)
+            continue
         written = 0
         with _writer(config.format, output, method) as write:
             for item in items:

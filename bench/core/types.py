@@ -7,7 +7,7 @@ Homographies are 3x3 float64 and map points of the reference image to the target
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -116,12 +116,30 @@ class EvaluatedImage:
         uint8 in [0, 255], or float32 in [0, 1] where the protocol keeps fractional grey levels.
     T_source_to_evaluated : (3, 3) float64
         Maps source pixels to evaluated pixels.
+    read_colour : callable or None
+        Gives `colour`; it can be pickled, because images travel to workers.
     """
 
     key: str
     grey: NDArray[np.uint8] | NDArray[np.float32]
     T_source_to_evaluated: Transform
     source_path: Path | None = None
+    read_colour: Callable[[], NDArray[np.uint8]] | None = None
+
+    @property
+    def colour(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB, resized and cropped as `grey` is; read from the file at every access.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be read.
+        ValueError
+            If the image was not made from a file.
+        """
+        if self.read_colour is None:
+            raise ValueError(f"image {self.key} was not made from a file and has no colour")
+        return self.read_colour()
 
     @property
     def size(self) -> Size:
@@ -176,6 +194,12 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.keypoints)
+
+    @classmethod
+    def none(cls, size: Size, has_descriptors: bool) -> Features:
+        """No features of an image of this size."""
+        descriptors = np.empty((0, 1), np.float32) if has_descriptors else None
+        return cls(np.empty((0, 2), np.float32), np.empty(0, np.float32), descriptors, size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +271,11 @@ class Correspondences:
     def __len__(self) -> int:
         return len(self.scores)
 
+    @classmethod
+    def none(cls) -> Correspondences:
+        """No correspondences."""
+        return cls(np.empty((0, 2), np.float32), np.empty((0, 2), np.float32), np.empty(0, np.float32))
+
 
 class Outcome(StrEnum):
     """What became of a pair. Everything but OK counts as an infinite corner error."""
@@ -311,6 +340,8 @@ class MethodInfo:
     versions: Mapping[str, str] = field(default_factory=dict)
     threads: Mapping[str, object] = field(default_factory=dict)
     costs: Mapping[str, float] = field(default_factory=dict)
+    pairwise: bool = False
+    """It takes two images and gives their correspondences, instead of the features of one image."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import cast
 
 import cv2
@@ -256,19 +257,59 @@ def prepare_image(ref: ImageRef, config: ImageConfig, reference: EvaluatedImage 
     DataError
         If the file cannot be read or the evaluated image would be smaller than 16 px.
     """
-    image = read_image(ref.path)
+    return prepare_array(ref.key, read_image(ref.path), config, reference, ref.path)
+
+
+def prepare_array(
+    key: str,
+    image: NDArray[np.uint8],
+    config: ImageConfig,
+    reference: EvaluatedImage | None = None,
+    path: Path | None = None,
+) -> EvaluatedImage:
+    """Make the evaluated image of an image in memory; `prepare_image` without the file.
+
+    Parameters
+    ----------
+    key : str
+    image : (H, W, 3) uint8
+        BGR.
+    config, reference
+        As for :func:`prepare_image`.
+    path : Path, optional
+        Where the image was read from.
+    """
     source = Size(*image.shape[:2])
     try:
         layout = plan(source, config, reference.size if reference is not None else None)
     except DataError as error:
-        raise DataError(f"{ref.path}: {error}") from error
+        raise DataError(f"{path or key}: {error}") from error
     grey = to_grey(image, config.grey, fractional=config.dtype == "float32")
+    evaluated = _laid_out(grey, layout, config.kernel)
+    colour = _Colour(image if path is None else path, layout, config.kernel)
+    return EvaluatedImage(key, evaluated, source_to_evaluated(source, layout, config), path, colour)
+
+
+def _laid_out(grey: Grey, layout: Plan, kernel: str) -> Grey:
+    """Take the part, resize it and crop, as a plan says."""
     x, y = layout.part_at
-    resized = resize(grey[y : y + layout.part.height, x : x + layout.part.width], layout.resized, config.kernel)
+    resized = resize(grey[y : y + layout.part.height, x : x + layout.part.width], layout.resized, kernel)
     x, y = layout.crop
-    cropped = resized[y : y + layout.evaluated.height, x : x + layout.evaluated.width]
-    evaluated = cast(Grey, np.ascontiguousarray(cropped))
-    return EvaluatedImage(ref.key, evaluated, source_to_evaluated(source, layout, config), ref.path)
+    return cast(Grey, np.ascontiguousarray(resized[y : y + layout.evaluated.height, x : x + layout.evaluated.width]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Colour:
+    """Prepares the channels of an image as its grey levels were; of a file only the path travels to workers."""
+
+    source: Path | NDArray[np.uint8]
+    layout: Plan
+    kernel: str
+
+    def __call__(self) -> NDArray[np.uint8]:
+        image = read_image(self.source) if isinstance(self.source, Path) else self.source
+        channels = [_laid_out(image[..., k], self.layout, self.kernel) for k in (2, 1, 0)]
+        return np.stack(channels, axis=-1).astype(np.uint8)
 
 
 def prepare_pair(

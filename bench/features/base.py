@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, TypeVar, runtime_checkable
@@ -14,21 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.errors import ConfigError
-from bench.core.types import Context, EvaluatedImage, Features, ImageRef, MethodInfo, Size, StageTimes
+from bench.core.types import Context, Correspondences, EvaluatedImage, Features, ImageRef, MethodInfo, Size, StageTimes
 from bench.runtimes import base as runtimes
 from bench.runtimes.base import missing
-from bench.schema import MethodConfig, SuperPointConfig
+from bench.schema import EXTRACTORS, MethodConfig, SuperPointConfig
 
 log = logging.getLogger(__name__)
 Method = TypeVar("Method", bound=MethodConfig)
-
-BACKENDS = {
-    "tensorflow": "bench.features.superpoint",
-    "openvino": "bench.features.superpoint",
-    "opencv": "bench.features.opencv",
-    "detector": "bench.features.detectors",
-    "imported": "bench.features.imported",
-}
 
 
 @runtime_checkable
@@ -49,6 +40,30 @@ class Extractor(Protocol):
 
     def info(self) -> MethodInfo:
         """Describe what runs: precision, fingerprint, versions, threads, costs so far."""
+
+
+@runtime_checkable
+class PairwiseMethod(Protocol):
+    """A loaded method that looks at both images of a pair; its ``info().pairwise`` is true.
+
+    It is configured, loaded and timed as an :class:`Extractor`; metrics that need the keypoints of one image do not
+    apply to it.
+    """
+
+    def warm_up(self, size: Size) -> None:
+        """Compile and run once for two images of this size, untimed."""
+
+    def correspond(self, image_ref: EvaluatedImage, image_target: EvaluatedImage) -> tuple[Correspondences, StageTimes]:
+        """Return points that belong together, in the frames of the evaluated images, and the wall time of each stage.
+
+        Raises
+        ------
+        FeatureError
+            If the method's output breaks the contract of Correspondences.
+        """
+
+    def info(self) -> MethodInfo:
+        """Describe what runs, as :meth:`Extractor.info`."""
 
 
 class Checks(Protocol):
@@ -94,22 +109,12 @@ def create(name: str, config: MethodConfig, context: Context) -> Extractor:
     Raises
     ------
     ConfigError
-        If the backend is neither built in nor an importable module with a `create` function.
+        If the backend is neither built in, nor installed, nor an importable module with a `create` function.
     ModelError
         If the model is missing, refused or cannot run as asked.
     """
-    module_name = BACKENDS.get(config.backend, config.backend)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and not module_name.startswith(error.name):
-            raise
-        raise ConfigError(
-            f"methods.{name}.backend={config.backend!r} is not possible; allowed: {', '.join(BACKENDS)}, "
-            "or an importable module with create(name, config, context)"
-        ) from error
-    extractor: Extractor = module.create(name, config, context)
-    return extractor
+    make: Callable[[str, MethodConfig, Context], Extractor] = EXTRACTORS.load(f"methods.{name}.backend", config.backend)
+    return make(name, config, context)
 
 
 def runnable(methods: Mapping[str, Method]) -> tuple[dict[str, Method], dict[str, str]]:

@@ -22,12 +22,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.core.errors import ConfigError, ModelError
+from bench.core.errors import ModelError
 from bench.core.opencv import import_cv2
 from bench.core.types import Estimate, Outcome, Transform
 from bench.geometry.dlt import dlt_homography, orient
@@ -111,6 +111,34 @@ def _dlt(a: Points, b: Points, config: EstimatorConfig) -> Found:
     return dlt_homography(a, b), np.ones(len(a), np.bool_)
 
 
+class Estimator(Protocol):
+    """An estimator from outside; its module has ``create(config: EstimatorConfig) -> Estimator``."""
+
+    def estimate(self, xy_ref: Points, xy_target: Points, seed: int) -> Estimate:
+        """Estimate the homography from reference to target.
+
+        Parameters
+        ----------
+        xy_ref, xy_target : (M, 2) float64
+            At least four matches, neither image's points on one line.
+        seed : int
+            Of random choices: the same matches in the same order with the same seed must give the same result.
+        """
+
+
+_created: dict[str, Estimator] = {}
+
+
+def _outside(a: Points, b: Points, config: EstimatorConfig, seed: int) -> Found:
+    key = repr(config)
+    if key not in _created:
+        _created[key] = ESTIMATORS.load("protocol.estimator.name", config.name)(config)
+    found = _created[key].estimate(a, b, seed)
+    if found.outcome is not Outcome.OK or found.H is None:
+        return None
+    return np.asarray(found.H, dtype=np.float64), np.asarray(found.inliers, dtype=np.bool_)
+
+
 _ESTIMATORS: dict[str, Callable[[Points, Points, EstimatorConfig], Found]] = {
     "opencv_ransac": partial(_opencv, method="RANSAC"),
     "opencv_lmeds": partial(_opencv, method="LMEDS"),
@@ -175,7 +203,7 @@ def estimate(
     Raises
     ------
     ConfigError
-        If the estimator is unknown.
+        If the estimator is neither built in, nor installed, nor an importable module.
     ModelError
         If it is not installed.
     ValueError
@@ -188,8 +216,7 @@ def estimate(
     nothing = np.zeros(len(a), np.bool_)
     if config.name == "none":
         return Estimate(Outcome.OK, None, nothing)
-    if config.name not in _ESTIMATORS:
-        raise ConfigError(f"protocol.estimator.name={config.name!r} is not possible; allowed: {', '.join(ESTIMATORS)}")
+    find = _ESTIMATORS.get(config.name) or partial(_outside, seed=order_seed or 0)
     if len(a) < 4:
         return Estimate(Outcome.TOO_FEW_MATCHES, None, nothing)
     if collinear(a) or collinear(b):
@@ -198,7 +225,7 @@ def estimate(
     if scores is not None and config.name in USES_SCORES:
         order = order[np.argsort(-np.asarray(scores, dtype=np.float64)[order], kind="stable")]
     try:
-        found = _ESTIMATORS[config.name](a[order], b[order], config)
+        found = find(a[order], b[order], config)
     except (import_cv2().error, np.linalg.LinAlgError):
         found = None
     if found is None:

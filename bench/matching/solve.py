@@ -10,6 +10,7 @@ import time
 import zlib
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +20,32 @@ from bench.core.types import Correspondences, Features, Matches, Outcome, Prepar
 from bench.geometry.estimation import estimate
 from bench.geometry.ground_truth import corner_error, reprojection_error_px, shared_region
 from bench.matching.nearest import Neighbours, match, neighbours
-from bench.schema import EstimatorConfig, MatcherConfig, ProtocolConfig
+from bench.schema import MATCHERS, EstimatorConfig, MatcherConfig, ProtocolConfig
 
 Floats = NDArray[np.float64]
 Points = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 _NO_POINTS = np.zeros((0, 2), np.float32)
+
+
+class Matcher(Protocol):
+    """A matcher from outside; its module has ``create(config: MatcherConfig) -> Matcher``."""
+
+    def match(self, f_ref: Features, f_target: Features) -> Matches:
+        """Match the features of two images, both with at least one keypoint; sorted by reference index."""
+
+
+_created: dict[str, Matcher] = {}
+
+
+def _outside(config: MatcherConfig) -> Matcher | None:
+    """The matcher from outside that `config` names; None for the built-in ones."""
+    if config.kind in MATCHERS.builtin:
+        return None
+    key = repr(config)
+    if key not in _created:
+        _created[key] = MATCHERS.load("protocol.matcher.kind", config.kind)(config)
+    return _created[key]
 
 
 @dataclass(frozen=True)
@@ -120,7 +141,13 @@ class Solved:
         return corner_error(H, self.prepared.H_ref_to_target, self.prepared.size_ref, config.corners, transform)
 
 
-def solve(prepared: PreparedPair, f_ref: Features, f_target: Features, protocol: ProtocolConfig) -> Solved:
+def solve(
+    prepared: PreparedPair,
+    f_ref: Features,
+    f_target: Features,
+    protocol: ProtocolConfig,
+    matcher: MatcherConfig | None = None,
+) -> Solved:
     """Choose the features that count and match them.
 
     Parameters
@@ -130,27 +157,40 @@ def solve(prepared: PreparedPair, f_ref: Features, f_target: Features, protocol:
         Of the evaluated images, best first. Extracted without a budget where ``protocol.keypoints.gt_filter`` is set:
         filter and budget are applied here, per pair.
     protocol : ProtocolConfig
+    matcher : MatcherConfig, optional
+        Of the method, instead of the protocol's.
 
     Raises
     ------
+    ConfigError
+        If the matcher is neither built in, nor installed, nor an importable module.
     FeatureError
         If descriptors of the two images differ in type or length.
     """
     if protocol.keypoints.gt_filter:
         f_ref, f_target = keep_shared(prepared, f_ref, f_target, protocol.keypoints.max, protocol.shared_region)
-    config = matcher_for(protocol.matcher, f_ref, f_target)
+    config = matcher_for(matcher or protocol.matcher, f_ref, f_target)
     if config.kind == "none" or f_ref.descriptors is None or f_target.descriptors is None:
         return Solved(prepared, protocol, f_ref, f_target, None)
     found = match_ms = None
     matches = Matches(np.zeros((0, 2), np.int32), np.zeros(0, np.float32))
     if len(f_ref) and len(f_target):
+        outside = _outside(config)
         start = time.perf_counter_ns()
-        found = neighbours(f_ref, f_target, config.metric, config.kind == "mutual_nn", config.order)
-        matches = match(f_ref, f_target, config, found)
+        if outside is not None:
+            matches = outside.match(f_ref, f_target)
+        else:
+            found = neighbours(f_ref, f_target, config.metric, config.kind == "mutual_nn", config.order)
+            matches = match(f_ref, f_target, config, found)
         match_ms = (time.perf_counter_ns() - start) / 1e6
     xy = f_ref.keypoints[matches.indices[:, 0]], f_target.keypoints[matches.indices[:, 1]]
     correspondences = Correspondences(*xy, -matches.distances)
     return Solved(prepared, protocol, f_ref, f_target, correspondences, matches, match_ms, config, found)
+
+
+def solve_correspondences(prepared: PreparedPair, correspondences: Correspondences, protocol: ProtocolConfig) -> Solved:
+    """Enter with the correspondences of a pairwise method; there are no keypoints of one image and nothing to match."""
+    return Solved(prepared, protocol, None, None, correspondences)
 
 
 def keep_shared(

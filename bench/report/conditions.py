@@ -20,7 +20,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.report.columns import DASH
+from bench.summary.text import DASH
 
 Manifest = Mapping[str, Any]
 

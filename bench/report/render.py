@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from bench.core import names
-from bench.report.columns import DASH
 from bench.report.conditions import Manifest, get, label, precision_label
 from bench.report.console import TextColumn, TextSection, build_table, show, terminal, width_of
 from bench.report.tables import Cell, Head, Section, Table, main_table, method_order, published_table
+from bench.summary.text import DASH
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,9 +162,9 @@ def to_csv(summary: Any, manifest: Manifest) -> str:
 
     A missing value is empty. Equal runs give equal text apart from times.
     """
-    from bench.summary.table import wide
+    from bench.summary.table import numbers
 
-    frame: pd.DataFrame = wide(summary).copy()
+    frame: pd.DataFrame = numbers(summary).copy()
     order = {name: number for number, name in enumerate(method_order(manifest, frame["method"].astype(str)))}
     frame = frame.sort_values("method", key=lambda names: names.map(order), kind="stable")
     frame.insert(1, "label", [label(manifest, m) for m in frame["method"]])

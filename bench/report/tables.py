@@ -10,17 +10,10 @@ from bench.core.frames import records
 from bench.metrics.columns import column
 from bench.metrics.record import Column
 from bench.report import columns as cols
-from bench.report.columns import (
-    DASH,
-    choose,
-    format_difference,
-    format_interval,
-    format_value,
-    heading,
-    per_split,
-)
+from bench.report.columns import choose, heading, per_split
 from bench.report.conditions import Manifest, caption, get, info, label, precision_label, short_hashes, text
 from bench.report.lookup import SPLITS, Lookup, number
+from bench.summary.text import DASH, format_difference, format_interval, format_value
 
 if TYPE_CHECKING:
     import pandas as pd

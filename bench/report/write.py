@@ -14,12 +14,12 @@ from bench.core.files import read_bytes, read_json
 from bench.core.records import record
 from bench.report import columns as cols
 from bench.report import render, tables
-from bench.report.columns import format_value
 from bench.report.conditions import Manifest, label
 from bench.report.figures import draw_plots
 from bench.report.matches import MatchDrawing
 from bench.report.page import Picture, render_page
 from bench.report.tables import Table
+from bench.summary.text import format_value
 
 if TYPE_CHECKING:
     import pandas as pd

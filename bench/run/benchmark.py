@@ -170,8 +170,17 @@ def _extract(
         described = _described(methods, infos, known)
         manifest = replace(manifest, methods=described, load_before=manifest.load_before or host.load())
         write_manifest(store.directory, manifest)
+        pairwise = [name for name, info in infos.items() if info.pairwise]
         incidents = extract_all(
-            workers, items, config.protocol.image, config.latency, store, config.seed, context.threads
+            workers,
+            items,
+            config.protocol.image,
+            config.latency,
+            store,
+            config.seed,
+            context.threads,
+            dataset.pairs,
+            pairwise,
         )
         if config.latency.throughput_s > 0:
             from bench.run.throughput import measure
@@ -213,12 +222,11 @@ def _evaluate(
     config: RunConfig, dataset: DataSet, infos: Mapping[str, MethodInfo], store: RunStore, manifest: Manifest
 ) -> Run:
     from bench.run.estimators import summarise_sweep
-    from bench.run.evaluation import evaluate_all
+    from bench.run.evaluation import entries, evaluate_all
 
-    has_descriptors = {name: info.has_descriptors for name, info in infos.items()}
     pairs, swept = evaluate_all(
         dataset,
-        has_descriptors,
+        entries(manifest),
         config.protocol,
         config.estimator_sweep,
         store,
@@ -233,7 +241,7 @@ def _evaluate(
         )
     mixed = len(manifest.sessions) > 1
     pairs = _marked(pairs, mixed)
-    times = _marked(_times(store, dataset, list(infos), config, pairs), mixed)
+    times = _marked(_times(store, dataset, infos, config, pairs), mixed)
     write_parquet(store.directory / "pairs.parquet", pairs)
     write_parquet(store.directory / "times.parquet", times)
     if len(swept):
@@ -263,16 +271,34 @@ def _marked(rows: pd.DataFrame, mixed: bool) -> pd.DataFrame:
 def _report(config: RunConfig, dataset: DataSet, store: RunStore, manifest: Manifest) -> Run:
     """Report a finished run, drop its features if they are not to be kept, and close the list of checksums."""
     from bench.run.drawings import draw_run
+    from bench.run.evaluation import entries
 
     drawings = None
     if not (store.directory / "report.html").is_file() and store.has_measurements():
         pairs = read_parquet(store.directory / "pairs.parquet")
-        drawings = draw_run(dataset, pairs, list(manifest.methods), config.protocol, store, config.seed)
+        drawings = draw_run(dataset, pairs, entries(manifest), config.protocol, store, config.seed)
     finished = _render(store.directory, drawings)
     if not config.keep_features:
         store.drop_features()
     seal(store.directory, refresh="logs")
     return finished
+
+
+def read(directory: Path) -> Run:
+    """Read and summarise a finished run; nothing is measured again or written.
+
+    Raises
+    ------
+    StoreError
+        If `directory` holds no finished run.
+    """
+    from bench.summary.table import summarise
+
+    found = open_finished(directory)
+    found.manifest.protocol_config()
+    content = found.manifest.as_dict()
+    summary = summarise(found.pairs, found.times, content)
+    return Run(directory, found.pairs, found.times, summary, content, directory / "report.html")
 
 
 def render(directory: Path) -> Run:
@@ -297,14 +323,10 @@ def render(directory: Path) -> Run:
 
 def _render(directory: Path, drawings: Sequence[MatchDrawing] | None = None) -> Run:
     from bench.report.write import write_report
-    from bench.summary.table import summarise
 
-    found = open_finished(directory)
-    found.manifest.protocol_config()
-    content = found.manifest.as_dict()
-    summary = summarise(found.pairs, found.times, content)
-    report = write_report(directory, content, found.pairs, found.times, summary, drawings)
-    return Run(directory, found.pairs, found.times, summary, content, report)
+    found = read(directory)
+    report = write_report(directory, found.manifest, found.pairs, found.times, found.summary, drawings)
+    return replace(found, report=report)
 
 
 def _methods(config: RunConfig) -> dict[str, MethodConfig]:
@@ -381,18 +403,19 @@ def _workers(
 
 
 def _times(
-    store: RunStore, dataset: DataSet, methods: list[str], config: RunConfig, pairs: pd.DataFrame
+    store: RunStore, dataset: DataSet, infos: Mapping[str, MethodInfo], config: RunConfig, pairs: pd.DataFrame
 ) -> pd.DataFrame:
     """Rows of times.parquet: the first pass from the stored extractions, later passes and calibration from the parts,
     matching and estimation from the pairs."""
     from bench.run.extraction import items_of, stage_rows
 
     rows: list[dict[str, object]] = []
-    for item in items_of(dataset, config.protocol.image):
-        for name in methods:
-            done = store.read_extraction(name, item.key)
-            if done.features is not None and done.times is not None:
-                found = stage_rows(name, item.key, done.times, done.features.size, 0, done.block, done.order)
+    images = [item.key for item in items_of(dataset, config.protocol.image)]
+    for name, info in infos.items():
+        for key in [pair.name for pair in dataset.pairs] if info.pairwise else images:
+            done = store.read_extraction(name, key)
+            if done.size is not None and done.times is not None:
+                found = stage_rows(name, key, done.times, done.size, 0, done.block, done.order)
                 rows += [{**row, "session": done.session} for row in found]
     frames = [pd.DataFrame(rows), store.read_parts("times")]
     for stage in ("match", "estimate"):

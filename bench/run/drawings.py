@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pandas as pd
 
 from bench.core.types import DataSet
 from bench.data.prepare import prepare_pair
-from bench.matching.solve import estimate_repeatedly, solve
+from bench.matching.solve import estimate_repeatedly
 from bench.report.matches import MatchDrawing, MatchInput, draw_all
+from bench.run.evaluation import Entry, solve_stored
 from bench.run.extraction import items_of, prepare_item
 from bench.run.store import RunStore
 from bench.schema import ProtocolConfig
 
 
 def draw_run(
-    dataset: DataSet, pairs: pd.DataFrame, methods: list[str], protocol: ProtocolConfig, store: RunStore, seed: int
+    dataset: DataSet,
+    pairs: pd.DataFrame,
+    methods: Mapping[str, Entry],
+    protocol: ProtocolConfig,
+    store: RunStore,
+    seed: int,
 ) -> list[MatchDrawing]:
     """Draw the best and the worst pair of each method with matches and estimated outline.
 
@@ -29,11 +36,21 @@ def draw_run(
     """
     if "corner_error_px" not in pairs:
         return []
-    return draw_all(pairs, methods, lambda method, name: solve_again(dataset, method, name, protocol, store, seed))
+
+    def load(method: str, name: str) -> MatchInput | None:
+        return solve_again(dataset, method, methods[method], name, protocol, store, seed)
+
+    return draw_all(pairs, list(methods), load)
 
 
 def solve_again(
-    dataset: DataSet, method: str, name: str, protocol: ProtocolConfig, store: RunStore, seed: int
+    dataset: DataSet,
+    method: str,
+    entry: Entry,
+    name: str,
+    protocol: ProtocolConfig,
+    store: RunStore,
+    seed: int,
 ) -> MatchInput | None:
     """Matches and first estimate of a pair, as its row was measured.
 
@@ -41,23 +58,24 @@ def solve_again(
     ----------
     method, name : str
         Of the row: method and pair.
+    entry : Entry
+        Of the method.
     seed : int
         Of the run.
 
     Returns
     -------
     MatchInput or None
-        None where the features of an image are missing.
+        None where an extraction failed.
     """
     pair = next(pair for pair in dataset.pairs if pair.name == name)
     keys = pair.reference.key, pair.target.key
-    f_ref, f_target = (store.read_extraction(method, key).features for key in keys)
-    if f_ref is None or f_target is None:
-        return None
     items = {item.key: item for item in items_of(dataset, protocol.image)}
     image_ref, image_target = (prepare_item(items[key], protocol.image) for key in keys)
     prepared = prepare_pair(pair, image_ref, image_target, protocol.image)
-    solved = solve(prepared, f_ref, f_target, protocol)
+    solved, failed = solve_stored(prepared, method, entry, protocol, store)
+    if failed:
+        return None
     found = estimate_repeatedly(solved, replace(protocol.estimator, repeats=1), seed)
     H = found.homographies[0] if found is not None else None
     return MatchInput(image_ref.grey, image_target.grey, solved.xy_ref, solved.xy_target, prepared.H_ref_to_target, H)

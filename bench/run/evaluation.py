@@ -2,26 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from bench.core.errors import WorkerError
 from bench.core.processes import map_in_children
 from bench.core.progress import progress
-from bench.core.types import DataSet, EvaluatedImage, Features, Outcome, Pair, Size
+from bench.core.types import Correspondences, DataSet, EvaluatedImage, Features, Outcome, Pair, PreparedPair
 from bench.data.prepare import prepare_pair
-from bench.matching.solve import solve
+from bench.matching.solve import Solved, solve, solve_correspondences
 from bench.run.estimators import sweep_pair
 from bench.run.extraction import Item, items_of, prepare_item
+from bench.run.manifest import Manifest
 from bench.run.pair import row_of
-from bench.run.store import Extraction, RunStore
-from bench.schema import EstimatorSweepConfig, ProtocolConfig
+from bench.run.store import RunStore
+from bench.schema import EstimatorSweepConfig, MatcherConfig, ProtocolConfig
 
 _Rows = list[dict[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What matching needs to know of a method.
+
+    Attributes
+    ----------
+    has_descriptors, pairwise : bool
+    matcher : MatcherConfig or None
+        Of the method, instead of the protocol's.
+    """
+
+    has_descriptors: bool
+    pairwise: bool = False
+    matcher: MatcherConfig | None = None
+
+
+def entries(manifest: Manifest) -> dict[str, Entry]:
+    """Entries of a run's methods, in the order of its tables."""
+    found = {}
+    for name, method in manifest.methods.items():
+        own = method.config.get("matcher")
+        matcher = None if own is None else MatcherConfig(**own)
+        has_descriptors = bool(method.info.get("has_descriptors", True))
+        found[name] = Entry(has_descriptors, bool(method.info.get("pairwise")), matcher)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +57,7 @@ class _Task:
 
     pairs: tuple[Pair, ...]
     items: Mapping[str, Item]
-    methods: Mapping[str, bool]
-    """Method name -> whether it has descriptors."""
+    methods: Mapping[str, Entry]
     protocol: ProtocolConfig
     sweep: EstimatorSweepConfig
     directory: Path
@@ -40,7 +66,7 @@ class _Task:
 
 def evaluate_all(
     dataset: DataSet,
-    methods: Mapping[str, bool],
+    methods: Mapping[str, Entry],
     protocol: ProtocolConfig,
     sweep: EstimatorSweepConfig,
     store: RunStore,
@@ -53,7 +79,7 @@ def evaluate_all(
     Parameters
     ----------
     methods : mapping
-        Method name -> whether it has descriptors.
+        By name.
     sweep : EstimatorSweepConfig
         Further estimators on the same matches.
     jobs : int
@@ -97,14 +123,14 @@ def evaluate_all(
 
 
 def evaluate_pairs(
-    dataset: DataSet, methods: Mapping[str, bool], protocol: ProtocolConfig, store: RunStore, seed: int
+    dataset: DataSet, methods: Mapping[str, Entry], protocol: ProtocolConfig, store: RunStore, seed: int
 ) -> list[dict[str, object]]:
     """Rows of every pair of a data set from stored features, in this process; nothing is written.
 
     Parameters
     ----------
     methods : mapping
-        Method name -> whether it has descriptors.
+        By name.
     """
     items = {item.key: item for item in items_of(dataset, protocol.image)}
     rows: _Rows = []
@@ -144,32 +170,22 @@ def _evaluate_sequence(task: _Task) -> tuple[_Rows, _Rows]:
     swept: _Rows = []
     with threadpool_limits(1):
         for pair in task.pairs:
-            found = {
-                name: [store.read_extraction(name, image.key) for image in (pair.reference, pair.target)]
-                for name in task.methods
-            }
-            _evaluate_pair(pair, images, found, task, rows, swept)
+            _evaluate_pair(pair, images, store, task, rows, swept)
     return rows, swept
 
 
 def _evaluate_pair(
     pair: Pair,
     images: Mapping[str, EvaluatedImage],
-    found: Mapping[str, Sequence[Extraction]],
+    store: RunStore,
     task: _Task,
     rows: _Rows,
     swept: _Rows,
 ) -> None:
     image_ref, image_target = images[pair.reference.key], images[pair.target.key]
     prepared = prepare_pair(pair, image_ref, image_target, task.protocol.image)
-    for name, has_descriptors in task.methods.items():
-        features = [extraction.features for extraction in found[name]]
-        failed = None in features
-        f_ref, f_target = (
-            _no_features(image.size, has_descriptors) if failed or kept is None else kept
-            for kept, image in zip(features, (image_ref, image_target), strict=True)
-        )
-        solved = solve(prepared, f_ref, f_target, task.protocol)
+    for name, entry in task.methods.items():
+        solved, failed = solve_stored(prepared, name, entry, task.protocol, store)
         row = row_of(solved, task.seed)
         if failed:
             row["outcome"] = str(Outcome.EXTRACTION_FAILED)
@@ -179,10 +195,26 @@ def _evaluate_pair(
             swept += [{"method": name, **cell} for cell in cells]
 
 
-def _no_features(size: Size, has_descriptors: bool) -> Features:
-    return Features(
-        np.empty((0, 2), np.float32),
-        np.empty(0, np.float32),
-        np.empty((0, 1), np.float32) if has_descriptors else None,
-        size,
-    )
+def solve_stored(
+    prepared: PreparedPair, method: str, entry: Entry, protocol: ProtocolConfig, store: RunStore
+) -> tuple[Solved, bool]:
+    """Solve a pair from what the store holds of it.
+
+    Returns
+    -------
+    Solved
+        With nothing found where an extraction failed.
+    bool
+        Whether one failed.
+    """
+    pair = prepared.pair
+    if entry.pairwise:
+        found = store.read_extraction(method, pair.name).correspondences
+        return solve_correspondences(prepared, found or Correspondences.none(), protocol), found is None
+    f_ref, f_target = (store.read_extraction(method, key).features for key in (pair.reference.key, pair.target.key))
+    failed = f_ref is None or f_target is None
+    if f_ref is None or f_target is None:
+        f_ref, f_target = (
+            Features.none(size, entry.has_descriptors) for size in (prepared.size_ref, prepared.size_target)
+        )
+    return solve(prepared, f_ref, f_target, protocol, entry.matcher), failed

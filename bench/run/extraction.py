@@ -8,14 +8,14 @@ those very outputs. Later passes only add times.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from bench.core.errors import DataError, FeatureError, WorkerError
 from bench.core.progress import progress
-from bench.core.types import DataSet, EvaluatedImage, Features, ImageRef, Size, StageTimes
+from bench.core.types import Correspondences, DataSet, EvaluatedImage, Features, ImageRef, Pair, Size, StageTimes
 from bench.data.prepare import prepare_image
 from bench.run.incidents import Incidents
 from bench.run.store import Extraction, RunStore
@@ -75,25 +75,30 @@ class _Runner:
     worker: Worker
     warm_extractions: int
     incidents: Incidents
+    pairwise: bool = False
     warm: set[Size] = field(default_factory=set)
     crashes: int = 0
     """Images in a row on which it died."""
     failure: str | None = None
 
-    def extract(self, image: EvaluatedImage) -> tuple[Features, StageTimes]:
-        if image.size not in self.warm:
-            self.worker.warm_up(image.size)
+    def extract(self, images: Sequence[EvaluatedImage]) -> tuple[Features | Correspondences, StageTimes]:
+        run = self.worker.correspond if self.pairwise else self.worker.extract
+        if images[0].size not in self.warm:
+            self.worker.warm_up(images[0].size)
             for _ in range(self.warm_extractions):
-                self.worker.extract(image)
-            self.warm.add(image.size)
-        return self.worker.extract(image)
+                run(*images)
+            self.warm.add(images[0].size)
+        return run(*images)
 
-    def attempt(self, image: EvaluatedImage, evaluated: bool) -> tuple[Features, StageTimes] | str:
-        """Extract; a dead worker is restarted once. Returns the reason where there is no result.
+    def attempt(
+        self, images: Sequence[EvaluatedImage], evaluated: bool
+    ) -> tuple[Features | Correspondences, StageTimes] | str:
+        """Extract from an image or a pair; a dead worker is restarted once. Returns the reason where nothing came.
 
         Parameters
         ----------
-        image : EvaluatedImage
+        images : sequence of EvaluatedImage
+            One, or the two of a pair.
         evaluated : bool
             Whether pairs depend on the result; otherwise it only adds a time.
         """
@@ -104,7 +109,7 @@ class _Runner:
         deaths: list[str] = []
         for retry in (False, True):
             try:
-                result = self.extract(image)
+                result = self.extract(images)
             except FeatureError as error:
                 return str(error)
             except WorkerError as error:
@@ -116,16 +121,16 @@ class _Runner:
                     self.worker.start()
                 except WorkerError as restart_error:
                     self.failure = str(restart_error)
-                    return self._lost(self.failure, image, evaluated)
+                    return self._lost(self.failure, images[-1], evaluated)
                 if retry:
                     self.crashes += 1
                     if self.crashes >= MAX_CRASHES:
                         self.failure = f"given up after {self.crashes} images in a row: {deaths[-1]}"
-                    return self._lost(deaths[-1], image, evaluated)
+                    return self._lost(deaths[-1], images[-1], evaluated)
             else:
                 self.crashes = 0
                 for death in deaths:
-                    self.incidents.note(f"{death}; it was restarted on {image.key} and nothing was lost")
+                    self.incidents.note(f"{death}; it was restarted on {images[-1].key} and nothing was lost")
                 return result
         raise AssertionError("unreachable")
 
@@ -146,6 +151,8 @@ def extract_all(
     store: RunStore,
     seed: int,
     threads: int,
+    pairs: Sequence[Pair] = (),
+    pairwise: Collection[str] = (),
 ) -> Incidents:
     """Run the first pass and the timing passes; what the store already has is skipped.
 
@@ -153,6 +160,10 @@ def extract_all(
     ----------
     threads : int
         Threads of a method, for what neighbours took from it.
+    pairs : sequence of Pair
+        Of the data set. A pair belongs to the block of its target image, or of its reference where that comes later.
+    pairwise : collection of str
+        Methods that take pairs instead of images.
 
     Returns
     -------
@@ -167,14 +178,16 @@ def extract_all(
         If results cannot be written.
     """
     incidents = Incidents.of(store.directory)
-    runners = {name: _Runner(worker, config.warmup, incidents) for name, worker in workers.items()}
+    runners = {name: _Runner(worker, config.warmup, incidents, name in pairwise) for name, worker in workers.items()}
     calibration, neighbours = CalibrationKernel(), Neighbours(threads)
     rng = np.random.default_rng((seed, 0))
     timed = list(items)
     if config.max_images is not None and config.max_images < len(timed):
         timed = [timed[i] for i in sorted(rng.choice(len(timed), config.max_images, replace=False))]
     passes = [list(items)] + [timed] * (config.repeats - 1)
-    total = sum(len(images) for images in passes) * len(workers)
+    by_key = {item.key: item for item in items}
+    units = _Units(by_key, pairs)
+    total = sum(len(units.of(name in pairwise, images)) for images in passes for name in workers)
     last = max([-(-len(items) // config.block) - 1, *store.blocks_begun()])
     with progress("extract", total) as step:
         for number, images in enumerate(passes):
@@ -183,15 +196,17 @@ def extract_all(
                 place = block // config.block
                 part = store.part("times", f"{number:03d}-{place:06d}")
                 names = _order(list(workers), (seed, number, block))
+                every = [(name, unit) for name in names for unit in units.of(name in pairwise, chunk)]
                 if number == 0:
-                    pending = [(n, i) for n in names for i in chunk if not store.has_extraction(n, i.key)]
+                    pending = [(name, unit) for name, unit in every if not store.has_extraction(name, unit.key)]
                 else:
-                    pending = [] if part.is_file() else [(n, i) for n in names for i in chunk]
-                for _ in range(len(chunk) * len(names) - len(pending)):
+                    pending = [] if part.is_file() else every
+                for _ in range(len(every) - len(pending)):
                     step("")
                 if not pending:
                     continue
-                evaluated = {item.key: prepare_item(item, image_config) for item in chunk}
+                needed = {key for _, unit in pending for key in unit.images}
+                evaluated = {key: prepare_item(by_key[key], image_config) for key in by_key if key in needed}
                 if number == 0 and part.is_file():
                     # The rest of a block that was cut in two: it was not measured when the first piece was.
                     place = last = last + 1
@@ -202,23 +217,54 @@ def extract_all(
                     # First of all, so that no extraction is ever without the calibration time of its block.
                     store.write_part("times", part.stem, rows)
                 neighbours.lost_ms()
-                for order, (name, item) in enumerate(pending):
-                    result = runners[name].attempt(evaluated[item.key], number == 0)
+                for order, (name, unit) in enumerate(pending):
+                    images_of = [evaluated[key] for key in unit.images]
+                    result = runners[name].attempt(images_of, number == 0)
                     position = (place, order)
                     if number == 0:
-                        done = (
-                            Extraction(None, None, *position, failure=result)
-                            if isinstance(result, str)
-                            else Extraction(*result, *position)
-                        )
-                        store.write_extraction(name, item.key, done)
+                        store.write_extraction(name, unit.key, _stored(result, position, images_of[0].size))
                     elif not isinstance(result, str):
-                        rows += stage_rows(name, item.key, result[1], evaluated[item.key].size, number, *position)
+                        rows += stage_rows(name, unit.key, result[1], images_of[0].size, number, *position)
                     step(name)
                 taken = zip(("block", "lost"), neighbours.lost_ms(), strict=True)
                 rows += [_machine_row(stage, ms, number, place) for stage, ms in taken]
                 store.write_part("times", part.stem, rows)
     return incidents
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """What a method gets at once: an image, or for pairwise methods a pair; `images` are keys."""
+
+    key: str
+    images: tuple[str, ...]
+
+
+class _Units:
+    """Units of some images: themselves, or the pairs that are complete with the last of their images."""
+
+    def __init__(self, items: Mapping[str, Item], pairs: Sequence[Pair]) -> None:
+        place = {key: number for number, key in enumerate(items)}
+        self._pairs: dict[str, list[_Unit]] = {}
+        for pair in pairs:
+            keys = (pair.reference.key, pair.target.key)
+            self._pairs.setdefault(max(keys, key=place.__getitem__), []).append(_Unit(pair.name, keys))
+
+    def of(self, pairwise: bool, images: Sequence[Item]) -> list[_Unit]:
+        if pairwise:
+            return [unit for image in images for unit in self._pairs.get(image.key, ())]
+        return [_Unit(image.key, (image.key,)) for image in images]
+
+
+def _stored(
+    result: tuple[Features | Correspondences, StageTimes] | str, position: tuple[int, int], size: Size
+) -> Extraction:
+    if isinstance(result, str):
+        return Extraction(None, None, *position, failure=result)
+    found, times = result
+    if isinstance(found, Correspondences):
+        return Extraction(None, times, *position, correspondences=found, size=size)
+    return Extraction(found, times, *position, size=size)
 
 
 def stage_rows(

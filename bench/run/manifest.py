@@ -59,6 +59,7 @@ class _Info:
     threads: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     has_descriptors: bool = True
+    pairwise: bool = False
 
 
 @dataclass(frozen=True)

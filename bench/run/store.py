@@ -6,6 +6,7 @@ Layout::
     bench.sha256                        SHA-256 of every file, as sha256sum writes it
     pairs.parquet  times.parquet        written at the end from the parts below
     features/<method>/<image key>.npz   features and stage times of the evaluated extraction
+    features/<method>/<pair>.npz        correspondences and stage times, of pairwise methods
     features/<method>/<image key>.json  reason, where the extraction failed
     parts/rows/<sequence>.parquet       finished sequences
     parts/times/<pass>-<block>.parquet  calibration time of a block; in later timing passes the block's times as well
@@ -37,7 +38,7 @@ from bench.core.files import (
 )
 from bench.core.names import safe_key, safe_name
 from bench.core.records import record
-from bench.core.types import Features, Size, StageTimes
+from bench.core.types import Correspondences, Features, Size, StageTimes
 from bench.metrics.columns import current
 from bench.run.manifest import NAME, SCHEMA_VERSION, Manifest, read_manifest, write_manifest
 
@@ -48,7 +49,7 @@ _TIME_FIELDS = ("preprocess_ms", "infer_ms", "decode_ms")
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """Features of one image by one method, or the reason why there are none."""
+    """Features of one image, or correspondences of one pair, by one method, or the reason why there are none."""
 
     features: Features | None
     times: StageTimes | None
@@ -57,6 +58,9 @@ class Extraction:
     failure: str | None = None
     session: int = 0
     """Place in the manifest's sessions."""
+    correspondences: Correspondences | None = None
+    size: Size | None = None
+    """Of the evaluated image, or of the evaluated reference image of a pair."""
 
 
 @dataclass(frozen=True)
@@ -148,20 +152,23 @@ class RunStore:
     def write_extraction(self, method: str, key: str, extraction: Extraction) -> None:
         path = self._feature_path(method, key)
         position = {"block": extraction.block, "order": extraction.order, "session": self.session}
-        if extraction.features is None:
+        if extraction.failure is not None:
             write_json(path.with_suffix(".json"), {"failure": extraction.failure, **position})
             return
-        assert extraction.times is not None
-        features = extraction.features
+        features, correspondences = extraction.features, extraction.correspondences
+        size = extraction.size if features is None else features.size
+        assert extraction.times is not None and size is not None
         arrays: dict[str, Any] = {
-            "keypoints": features.keypoints,
-            "scores": features.scores,
-            "size": np.array([features.size.height, features.size.width], dtype=np.int32),
+            "size": np.array([size.height, size.width], dtype=np.int32),
             "times_ms": np.array([getattr(extraction.times, name) for name in _TIME_FIELDS]),
             "position": np.array([*position.values()], dtype=np.int32),
         }
-        if features.descriptors is not None:
-            arrays["descriptors"] = features.descriptors
+        if features is not None:
+            arrays |= {"keypoints": features.keypoints, "scores": features.scores}
+            if features.descriptors is not None:
+                arrays["descriptors"] = features.descriptors
+        if correspondences is not None:
+            arrays |= {name: getattr(correspondences, name) for name in ("xy_ref", "xy_target", "scores")}
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
         write_atomic(path, buffer.getvalue())
@@ -181,14 +188,17 @@ class RunStore:
             return Extraction(None, None, found.block, found.order, found.failure, found.session)
         arrays = read_npz(path)
         try:
-            features = Features(
-                arrays["keypoints"], arrays["scores"], arrays.get("descriptors"), Size(*map(int, arrays["size"]))
-            )
+            size = Size(*map(int, arrays["size"]))
+            features = correspondences = None
+            if "xy_ref" in arrays:
+                correspondences = Correspondences(arrays["xy_ref"], arrays["xy_target"], arrays["scores"])
+            else:
+                features = Features(arrays["keypoints"], arrays["scores"], arrays.get("descriptors"), size)
             times = StageTimes(*map(float, arrays["times_ms"]))
             block, order, *session = map(int, arrays["position"])
         except (ValueError, KeyError, TypeError, OverflowError, FeatureError) as error:
             raise StoreError(f"cannot read {path}: {error}; delete it and start the run again to rebuild it") from error
-        return Extraction(features, times, block, order, None, *session[:1])
+        return Extraction(features, times, block, order, None, sum(session[:1]), correspondences, size)
 
     def drop_features(self) -> None:
         """Delete all stored features (``keep_features=false``)."""

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.core.errors import DataError, StoreError
 from bench.core.files import has_checksums, verify_files
-from bench.run.evaluation import evaluate_pairs
+from bench.run.evaluation import entries, evaluate_pairs
 from bench.run.manifest import SCHEMA_VERSION, Manifest, conditions
 from bench.run.recorded import recorded_dataset
 from bench.run.store import Finished, RunStore, open_finished
@@ -116,9 +116,8 @@ def _recompute(found: Finished, pairs: int, seed: int, result: Verified) -> None
     number = min(pairs, len(dataset.pairs))
     chosen = sorted(np.random.default_rng(seed).choice(len(dataset.pairs), number, replace=False).tolist())
     sample = replace(dataset, pairs=tuple(dataset.pairs[place] for place in chosen))
-    methods = {name: bool(method.info.get("has_descriptors", True)) for name, method in manifest.methods.items()}
     run_seed = manifest.seeds.get("run", 0)
-    rows = evaluate_pairs(sample, methods, manifest.protocol_config(), store, run_seed)
+    rows = evaluate_pairs(sample, entries(manifest), manifest.protocol_config(), store, run_seed)
     differences = _differences(found.pairs, pd.DataFrame(rows))
     result.pairs = number
     if differences and not _same_conditions(manifest):

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from bench.core.processes import Child
-from bench.core.types import Context, EvaluatedImage, Features, MethodInfo, Size, StageTimes
-from bench.features.base import Extractor
+from bench.core.types import Context, Correspondences, EvaluatedImage, Features, MethodInfo, Size, StageTimes
+from bench.features.base import Extractor, PairwiseMethod
 from bench.schema import MethodConfig, TimeoutsConfig
 
 Parameters = ParamSpec("Parameters")
@@ -128,6 +128,9 @@ class Worker:
 
     def extract(self, image: EvaluatedImage) -> tuple[Features, StageTimes]:
         return self.call(Extractor.extract, image)
+
+    def correspond(self, image_ref: EvaluatedImage, image_target: EvaluatedImage) -> tuple[Correspondences, StageTimes]:
+        return self.call(PairwiseMethod.correspond, image_ref, image_target)
 
     def info(self) -> MethodInfo:
         """What the method says of itself, and the peak memory of its process."""

@@ -24,6 +24,7 @@ from bench.schema.data import (
     RotationScaleConfig,
 )
 from bench.schema.methods import (
+    EXTRACTORS,
     CustomConfig,
     DetectorConfig,
     HomographicAdaptationConfig,
@@ -39,6 +40,7 @@ from bench.schema.methods import (
 from bench.schema.protocol import (
     DLT_SOLVERS,
     ESTIMATORS,
+    MATCHERS,
     METRICS,
     EstimatorConfig,
     HomographyMetricConfig,
@@ -56,6 +58,8 @@ __all__ = [
     "DATASET_CONFIGS",
     "DLT_SOLVERS",
     "ESTIMATORS",
+    "EXTRACTORS",
+    "MATCHERS",
     "METRICS",
     "CustomConfig",
     "CustomDatasetConfig",

@@ -113,6 +113,7 @@ class CustomDatasetConfig(DatasetConfig):
     """A data set outside this package: ``kind`` is the name of an entry point, or an importable module with
     ``load(config, root) -> DataSet``."""
 
+    kind: Annotated[str, DATASETS] = MISSING
     params: dict[str, Any] = field(default_factory=dict)
     """For the module; not checked here."""
 

@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 from omegaconf import II, MISSING
 
+from bench.core.doors import Door
 from bench.core.errors import ConfigError
 from bench.schema.protocol import (
     Border,
     ClassicalMax,
+    MatcherConfig,
     NmsConfig,
     NmsKind,
     NmsSize,
@@ -85,6 +87,20 @@ class HomographicAdaptationConfig:
     batch: Batch = 1
 
 
+EXTRACTORS = Door(
+    "method",
+    "bench.extractors",
+    "create",
+    {
+        "tensorflow": "bench.features.superpoint:create",
+        "openvino": "bench.features.superpoint:create",
+        "opencv": "bench.features.opencv:create",
+        "detector": "bench.features.detectors:create",
+        "imported": "bench.features.imported:create",
+    },
+)
+
+
 @dataclass
 class MethodConfig:
     """Common to all methods."""
@@ -94,6 +110,8 @@ class MethodConfig:
     """Name in tables; null: the key under ``methods``."""
     max_keypoints: Keypoints = II("protocol.keypoints.max")
     threads: Threads = II("threads")
+    matcher: MatcherConfig | None = None
+    """Instead of the protocol's, for a method that comes with a matcher of its own."""
     optional: bool | None = None
     """True: left out, with a note, where the host cannot run it; false: the command is refused there. null: true for a
     method that only a preset brings, false for one that the command line names."""
@@ -179,6 +197,8 @@ class ImportedConfig(MethodConfig):
 
 @dataclass
 class CustomConfig(MethodConfig):
-    """A method outside this package: ``backend`` is an importable module with ``create(name, config, context)``."""
+    """A method outside this package: ``backend`` is an entry point of group ``bench.extractors``, or an importable
+    module with ``create(name, config, context)``."""
 
+    backend: Annotated[str, EXTRACTORS] = MISSING
     params: dict[str, Any] = field(default_factory=dict)

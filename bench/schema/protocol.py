@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from omegaconf import MISSING
 
@@ -127,10 +127,18 @@ class KeypointsConfig:
     sift: SiftConfig = field(default_factory=SiftConfig, metadata=ADDED)
 
 
+MATCHERS = Door(
+    "matcher",
+    "bench.matchers",
+    "create",
+    dict.fromkeys(("mutual_nn", "nn", "none"), "bench.matching.nearest:match"),
+)
+
+
 @dataclass
 class MatcherConfig:
-    kind: Annotated[str, OneOf(("mutual_nn", "nn", "none"))] = "mutual_nn"
-    """mutual_nn | nn (one way, reference to target) | none (detector protocols)."""
+    kind: Annotated[str, MATCHERS] = "mutual_nn"
+    """mutual_nn | nn (one way, reference to target) | none (detector protocols) | a matcher from outside."""
     metric: Annotated[str, OneOf(("l2", "dot"))] = "l2"
     """l2 | dot. Binary descriptors always use Hamming."""
     max_distance: Annotated[float, Range(0, 2, "unit descriptors are never further apart", above=True)] | None = None
@@ -141,22 +149,30 @@ class MatcherConfig:
     """Order of the matches by the score of the reference keypoint, in which the estimator gets them: best_first |
     best_last (rpautrat, whose keypoints ascend by score). Of equally near neighbours the first in that order is
     taken."""
+    options: dict[str, Any] = field(default_factory=dict, metadata=ADDED)
+    """What a matcher from outside wants to know; `metric`, `max_distance`, `ratio` and `order` are for the built-in
+    ones."""
 
 
-ESTIMATORS = (
+_ESTIMATORS = (
     "opencv_ransac", "opencv_lmeds", "opencv_rho", "usac_default", "usac_fast", "usac_accurate", "usac_prosac",
     "usac_magsac", "poselib", "dlt", "none",
 )  # fmt: skip
+ESTIMATORS = Door(
+    "estimator", "bench.estimators", "create", dict.fromkeys(_ESTIMATORS, "bench.geometry.estimation:estimate")
+)
 
 
 @dataclass
 class EstimatorConfig:
-    name: Annotated[str, OneOf(ESTIMATORS)] = "usac_magsac"
+    name: Annotated[str, ESTIMATORS] = "usac_magsac"
     threshold_px: Threshold = 2.0
     max_iterations: Annotated[int, Range(1, 10_000_000, "a pair would take hours")] = 10000
     confidence: Annotated[float, Range(0, 1 - 1e-9, "certainty takes for ever", above=True)] = 0.9999
     repeats: Annotated[int, Range(1, 1000, "it would take days")] = 10
     """Estimations per pair: the first in the matcher's order, the others after seeded permutations of the matches."""
+    options: dict[str, Any] = field(default_factory=dict, metadata=ADDED)
+    """What an estimator from outside wants to know beside the above."""
 
 
 @dataclass

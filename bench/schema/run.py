@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from omegaconf import MISSING
 
+from bench.core.errors import ConfigError
 from bench.schema.checks import increasing
 from bench.schema.methods import ModelConfig
 from bench.schema.protocol import ESTIMATORS, ProtocolConfig
@@ -63,12 +64,14 @@ class TimeoutsConfig:
 class EstimatorSweepConfig:
     """Further estimators and thresholds on the matches of the run; results go to sweep.parquet and sweep.csv only."""
 
-    estimators: Annotated[list[Annotated[str, OneOf(ESTIMATORS[:-1])]], Items()] = field(default_factory=list)
+    estimators: Annotated[list[Annotated[str, ESTIMATORS]], Items()] = field(default_factory=list)
     """Empty: no sweep."""
     thresholds_px: Thresholds = field(default_factory=lambda: [0.5, 1.0, 1.5, 2.0, 3.0, 5.0])
 
     def __post_init__(self) -> None:
         increasing("estimator_sweep.thresholds_px", self.thresholds_px)
+        if "none" in self.estimators:
+            raise ConfigError("estimator_sweep.estimators has none, which estimates nothing; leave it out")
 
 
 @dataclass

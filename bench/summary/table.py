@@ -8,7 +8,7 @@ compares each method with a reference method on the same pairs. :mod:`bench.metr
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from bench.core.frames import records
 from bench.metrics.columns import column, columns
 from bench.metrics.record import threshold_name, threshold_px
 from bench.schema import ProtocolConfig
@@ -33,6 +34,7 @@ from bench.stats import (
     quantile_ratio,
 )
 from bench.summary.measures import Measure, failure_counts, measures
+from bench.summary.text import DASH, format_interval, format_value
 from bench.timing.noise import machine, widen
 
 TABLE = ("method", "split", "metric", "value", "low", "high", "unit", "n_pairs", "n_sequences")
@@ -70,6 +72,33 @@ class Summary:
     table: pd.DataFrame
     differences: pd.DataFrame
     published: pd.DataFrame | None = None
+
+    def wide(self, metrics: Sequence[str] | None = None) -> pd.DataFrame:
+        """A table to read: a row per method and split, a column per metric, intervals in the cells.
+
+        Parameters
+        ----------
+        metrics : sequence of str, optional
+            Names of ``table``; None: what the report's main table shows.
+
+        Returns
+        -------
+        DataFrame
+            Text, indexed by method and split, in the order of ``table``; a dash where there is no value.
+
+        Raises
+        ------
+        KeyError
+            If a metric is not in the table.
+        """
+        present = dict.fromkeys(self.table["metric"])
+        chosen = [name for name in present if column(name).table == "main"] if metrics is None else list(metrics)
+        cells: dict[tuple[str, str], dict[str, str]] = {}
+        for row in records(self.table):
+            shown = [format_value(row["unit"], row["value"]), format_interval(row["unit"], row["low"], row["high"])]
+            cells.setdefault((row["method"], row["split"]), {})[row["metric"]] = " ".join(shown).rstrip()
+        index = pd.MultiIndex.from_tuples(list(cells), names=["method", "split"])
+        return pd.DataFrame(list(cells.values()), index=index).fillna(DASH)[chosen]
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,7 +404,7 @@ def _throughput(manifest: Mapping[str, Any]) -> Rows:
     ]
 
 
-def wide(summary: Summary) -> pd.DataFrame:
+def numbers(summary: Summary) -> pd.DataFrame:
     """One row per method and split, one column per metric, with its interval in ``_low`` and ``_high``.
 
     Columns come in the order of :func:`bench.metrics.columns.columns`, thresholds rising; values are rounded to nine

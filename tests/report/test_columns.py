@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.report import columns as cols
-from bench.report.columns import DASH, choose, format_difference, format_interval, format_value, heading
+from bench.report.columns import choose, heading
+from bench.summary.text import DASH, format_difference, format_interval, format_value
 
 
 @pytest.mark.parametrize(

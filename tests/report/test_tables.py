@@ -9,9 +9,9 @@ import pytest
 
 from bench.metrics.columns import column
 from bench.report import tables
-from bench.report.columns import DASH
 from bench.report.lookup import Lookup
 from bench.summary.table import Summary
+from bench.summary.text import DASH
 from tests.report.conftest import SimulatedRun
 from tests.report.simulation import simulated_manifest, simulated_summary, simulated_times
 

@@ -15,7 +15,7 @@ from bench.data import load
 from bench.features.base import create
 from bench.geometry.ground_truth import corner_error, reprojection_error_px
 from bench.run.drawings import draw_run, solve_again
-from bench.run.evaluation import evaluate_all
+from bench.run.evaluation import Entry, evaluate_all
 from bench.run.extraction import items_of, prepare_item
 from bench.run.store import Extraction, RunStore
 from bench.schema import EstimatorSweepConfig, RunConfig
@@ -27,7 +27,7 @@ SMALL = [
 ]  # fmt: skip
 QUICK = ("strict", "pytorch_superpoint")
 """The default, and the one whose largest distance does not apply to SIFT and ORB."""
-METHODS = {"sift": True, "orb": True}
+METHODS = {"sift": Entry(has_descriptors=True), "orb": Entry(has_descriptors=True)}
 
 
 def measured(preset: str, folder: Path) -> tuple[RunConfig, DataSet, RunStore, pd.DataFrame]:
@@ -60,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_drawings_show_the_measured_pair(preset: str, folder: Path) -> None:
     config, dataset, store, rows = measured(preset, folder)
     protocol = config.protocol
-    drawings = draw_run(dataset, rows, list(METHODS), protocol, store, seed=3)
+    drawings = draw_run(dataset, rows, METHODS, protocol, store, seed=3)
     if "corner_error_px" not in rows or rows["corner_error_px"].isna().all():
         assert drawings == []
         return
@@ -70,7 +70,7 @@ def test_drawings_show_the_measured_pair(preset: str, folder: Path) -> None:
         row = by_key.loc[(drawing.method, drawing.pair)]
         assert drawing.n_matches == row["n_matches"] > 4
         assert (drawing.outcome, drawing.corner_error_px) == (row["outcome"], row["corner_error_px"])
-        given = solve_again(dataset, drawing.method, drawing.pair, protocol, store, seed=3)
+        given = solve_again(dataset, drawing.method, METHODS[drawing.method], drawing.pair, protocol, store, seed=3)
         assert given is not None
         errors = reprojection_error_px(given.xy_ref, given.xy_target, given.H_true)
         assert drawing.n_correct == (errors <= 3).sum()
@@ -95,7 +95,7 @@ def test_a_lost_feature_file_of_a_failed_extraction_is_left_out(folder: Path) ->
     path = store.directory / "features/orb" / f"{key}.npz"
     path.unlink()
     store.write_extraction("orb", key, Extraction(None, None, 0, 0, failure="broken"))
-    assert solve_again(dataset, "orb", dataset.pairs[0].name, config.protocol, store, seed=3) is None
-    drawings = draw_run(dataset, rows, ["orb"], config.protocol, store, seed=3)
+    assert solve_again(dataset, "orb", METHODS["orb"], dataset.pairs[0].name, config.protocol, store, seed=3) is None
+    drawings = draw_run(dataset, rows, {"orb": METHODS["orb"]}, config.protocol, store, seed=3)
     assert dataset.pairs[0].name not in {drawing.pair for drawing in drawings}
     assert np.all([drawing.image.dtype == np.uint8 for drawing in drawings])

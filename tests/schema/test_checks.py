@@ -62,7 +62,7 @@ def constraints(hint: Any) -> list[Any]:
 
 
 SCHEMAS = {name: schema for name, schema in schemas().items() if name.startswith("bench.")}
-FREE = {"params", "combined", "dataset", "methods", "metrics", "shapes"}
+FREE = {"options", "params", "combined", "dataset", "methods", "metrics", "shapes"}
 """What another library or a check of its own judges."""
 
 

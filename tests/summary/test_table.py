@@ -23,9 +23,9 @@ from bench.summary.table import (
     UNKNOWN,
     Summary,
     judge,
+    numbers,
     summarise,
     summarise_rows,
-    wide,
 )
 from tests.simulated_run import PROTOCOL, pair_rows, time_rows
 
@@ -242,12 +242,12 @@ def test_same_rows_in_any_order_give_the_same_bytes(summary: Summary) -> None:
     shuffled = PAIRS.sample(frac=1, random_state=3)
     again = summarise_rows(shuffled, TIMES.sample(frac=1, random_state=4), INFOS, PROTOCOL, draws=400, seed=0)
     order = ["method", "split"]
-    first, second = (wide(s).sort_values(order).to_csv(index=False) for s in (summary, again))
+    first, second = (numbers(s).sort_values(order).to_csv(index=False) for s in (summary, again))
     assert first == second
 
 
 def test_wide_form(summary: Summary) -> None:
-    frame = wide(summary)
+    frame = numbers(summary)
     assert list(frame.columns[:5]) == ["method", "split", "n_pairs", "n_sequences", "accuracy_1px"]
     names = list(frame.columns)
     assert names.index("accuracy_1px") < names.index("accuracy_3px") < names.index("auc_1px") < names.index("failures")

@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report.columns import format_value
 from bench.report.plots.style import (
     INK,
     MUTED,
@@ -21,6 +20,7 @@ from bench.report.plots.style import (
     shared_legend,
     styled,
 )
+from bench.summary.text import format_value
 
 IMAGE_STAGES = ("preprocess", "infer", "decode")
 PAIR_STAGES = ("match", "estimate")
