@@ -9,6 +9,7 @@ a JSON object, which stands in ``FOLDER/campaign.json`` after every kill as well
 from __future__ import annotations
 
 import collections
+import contextlib
 import hashlib
 import json
 import os
@@ -163,10 +164,11 @@ def wait_for_files(child: int, directory: Path, more: int, timeout_s: float) -> 
     deadline = time.monotonic() + timeout_s
     first = None
     while time.monotonic() < deadline:
-        count = sum(1 for path in directory.rglob("*") if path.is_file())
-        first = count if first is None else first
-        if count >= first + more:
-            return None
+        with contextlib.suppress(FileNotFoundError):  # it may delete features meanwhile
+            count = sum(1 for path in directory.rglob("*") if path.is_file())
+            first = count if first is None else first
+            if count >= first + more:
+                return None
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
