@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import logging
 import os
@@ -241,6 +242,9 @@ def _failure(command: str, error: Exception) -> int:
     text = explain(error, command)
     if text is not None:
         _say(f"bench: {text}")
+        return USAGE_ERROR
+    if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.EACCES, errno.ENOTDIR, errno.EISDIR):
+        _say(f"bench: {error.strerror}: {str(error.filename)[:200]}; give another file or folder")
         return USAGE_ERROR
     if isinstance(error, MemoryError):
         _say(

@@ -217,7 +217,8 @@ def check_inputs(config: Any) -> None:
                 raise ConfigError(f"{key}: {nearest} is no folder; give a folder, or one that can be made")
             continue
         try:
-            there = {"folder": path.is_dir, "file": path.is_file, "any": path.exists}[wanted.kind]()
+            folder, file = path.is_dir(), path.is_file()
+            there = {"folder": folder, "file": file, "any": folder or file}[wanted.kind]
             if there:
                 next(path.iterdir(), None) if path.is_dir() else path.open("rb").close()
         except OSError as error:
@@ -299,6 +300,8 @@ def explain(error: BaseException, config_name: str) -> str | None:
     for item in chain:
         if isinstance(item, BenchError):
             return str(item)
+        if type(item).__module__.startswith("yaml."):
+            return f"a preset is no YAML: {' '.join(str(item).split())}"
     if not any(isinstance(item, HydraException | OmegaConfBaseException) for item in chain):
         return None
     first = next(item for item in chain if isinstance(item, HydraException | OmegaConfBaseException))

@@ -113,7 +113,7 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, zipfile.BadZipFile, AttributeError, EOFError) as error:
+    except (ValueError, OSError, zipfile.BadZipFile, AttributeError, EOFError, TypeError) as error:
         raise ModelError(f"{path}: cannot be read as .npz without pickle: {error}") from error
     return check_weights(arrays, str(path))
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.bad_inputs.files import CASES as FILES
+from tests.bad_inputs.files import FileCase
 from tests.bad_inputs.runner import Case, argument_cases, run_apart, run_here
 
 CASES = argument_cases()
@@ -45,6 +47,14 @@ def test_all_other_arguments(case: Case, folder: Path) -> None:
 def test_some_as_processes(case: Case, folder: Path) -> None:
     assert run_apart(case, folder).wrong(case) is None
     assert list((folder / "cwd").iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", FILES, ids=str)
+def test_files(case: FileCase, tmp_path: Path) -> None:
+    case.make(tmp_path)
+    assert run_here(case.case, tmp_path, work=True).wrong(case.case) is None
+    assert not list((tmp_path / "cwd").glob("results/*"))
 
 
 _TYPED = """
