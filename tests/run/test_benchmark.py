@@ -204,7 +204,7 @@ def test_a_killed_evaluation_process_ends_in_one_sentence_and_the_run_continues(
 @pytest.mark.slow
 def test_a_model_that_cannot_run_stops_with_its_sentence(place: Path) -> None:
     result = bench(place, "run_dir=results/model", "methods.grid.params.fault=model")
-    assert result.returncode == 1
+    assert result.returncode == 4
     assert "cannot run at 240x320; choose another size" in result.stderr
     assert "Traceback" not in result.stderr
 
