@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.frames import records
 from bench.metrics.record import Column
+from bench.summary.table import DIFFERENT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,17 +48,14 @@ class Lookup:
     def differs(self, a: str, b: str, split: str, metric: str) -> bool:
         """Say whether two methods differ by more than the noise.
 
-        A paired difference decides where the summary has one (interval without zero, and larger than the noise
-        floor); else intervals that do not overlap. Without intervals nothing is said to differ.
+        The verdict on their paired difference decides where the summary has one; else intervals that do not overlap.
+        Without intervals nothing is said to differ.
         """
         if a == b:
             return False
         paired = self._paired.get((a, b, split, metric)) or self._paired.get((b, a, split, metric))
         if paired is not None:
-            low, high, size = (number(paired.get(key)) for key in ("low", "high", "difference"))
-            if low is None or high is None or size is None:
-                return False
-            return (low > 0 or high < 0) and abs(size) > (number(paired.get("noise_floor")) or 0.0)
+            return str(paired["verdict"]) in DIFFERENT
         ends = [self.get(m, split, metric, field) for m in (a, b) for field in ("low", "high")]
         if any(end is None for end in ends):
             return False

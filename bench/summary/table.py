@@ -51,6 +51,8 @@ IDENTICAL = "identical"
 BELOW_NOISE = "below the noise of the estimator"
 NOT_DISTINGUISHABLE = "not distinguishable"
 UNKNOWN = "too few sequences"
+DIFFERENT = ("better", "worse", "higher", "lower")
+"""Verdicts that say two methods differ; see :func:`judge`."""
 
 Rows = list[dict[str, object]]
 

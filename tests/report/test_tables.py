@@ -10,7 +10,8 @@ import pytest
 from bench.metrics.columns import column
 from bench.report import tables
 from bench.report.lookup import Lookup
-from bench.summary.table import Summary
+from bench.stats import Interval
+from bench.summary.table import Summary, judge
 from bench.summary.text import DASH
 from tests.report.conftest import SimulatedRun
 from tests.report.simulation import simulated_manifest, simulated_summary, simulated_times
@@ -30,9 +31,10 @@ def tidy(rows: dict[str, tuple[float, float, float]], metric: str = "accuracy_3p
 
 
 def paired(method: str, reference: str, size: float, low: float, high: float, floor: float = np.nan) -> pd.DataFrame:
+    verdict = judge(Interval(size, low, high), floor, higher_is_better=True)
     return pd.DataFrame(
         [{"method": method, "reference": reference, "split": "all", "metric": "accuracy_3px", "difference": size,
-          "low": low, "high": high, "mcnemar_p": 0.04, "noise_floor": floor, "verdict": "worse"}]
+          "low": low, "high": high, "mcnemar_p": 0.04, "noise_floor": floor, "verdict": verdict}]
     )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ def runner(request: pytest.FixtureRequest, tmp_path: Path) -> _Runner:
 
 @pytest.mark.parametrize("runner", ["crash_once"], indirect=True)
 def test_a_second_try_that_succeeds_is_a_note(runner: _Runner, tmp_path: Path) -> None:
-    assert not isinstance(runner.attempt(image(1), evaluated=True), str)
+    assert not isinstance(runner.attempt([image(1)], evaluated=True), str)
     kept = Incidents.of(tmp_path)
     assert kept.died == [] and len(kept.notes) == 1
     assert kept.notes[0].startswith(DEATH) and kept.notes[0].endswith("restarted on seq/1 and nothing was lost")
@@ -40,16 +40,16 @@ def test_a_second_try_that_succeeds_is_a_note(runner: _Runner, tmp_path: Path) -
 @pytest.mark.parametrize("runner", ["crash"], indirect=True)
 def test_a_method_is_given_up_after_some_images_in_a_row(runner: _Runner, tmp_path: Path) -> None:
     for number in range(MAX_CRASHES):
-        assert str(runner.attempt(image(number), evaluated=True)).startswith(DEATH)
+        assert str(runner.attempt([image(number)], evaluated=True)).startswith(DEATH)
         assert Incidents.of(tmp_path).died == ["grid"]
     pid = runner.worker.pid()
-    reason = runner.attempt(image(9), evaluated=True)
+    reason = runner.attempt([image(9)], evaluated=True)
     assert str(reason).startswith(f"given up after {MAX_CRASHES} images in a row: {DEATH}")
     assert runner.worker.pid() == pid  # not tried again
 
 
 @pytest.mark.parametrize("runner", ["crash"], indirect=True)
 def test_a_repeated_timing_that_is_lost_loses_no_pair(runner: _Runner, tmp_path: Path) -> None:
-    assert isinstance(runner.attempt(image(1), evaluated=False), str)
+    assert isinstance(runner.attempt([image(1)], evaluated=False), str)
     kept = Incidents.of(tmp_path)
     assert kept.died == [] and "a repeated timing of seq/1 is missing, no pair is lost" in kept.notes[0]

@@ -272,3 +272,16 @@ def test_from_a_manifest(summary: Summary) -> None:
     pd.testing.assert_frame_equal(kept, summary.table)
     pd.testing.assert_frame_equal(found.differences, summary.differences)
     assert found.published is None
+
+
+def test_wide_is_a_table_to_read(summary: Summary) -> None:
+    table = summary.wide()
+    assert table.index.names == ["method", "split"]
+    assert len(table) == len(summary.table[["method", "split"]].drop_duplicates())
+    assert "accuracy_3px" in table and "latency_median_ms" in table and "order_noise_3px" not in table
+    row = cell(summary, "sift", "accuracy_3px")
+    assert table.loc[("sift", "all"), "accuracy_3px"] == f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+    assert table.loc[("sift", "i"), "latency_median_ms"] == "–"
+    assert list(summary.wide(["nn_map"]).columns) == ["nn_map"]
+    with pytest.raises(KeyError):
+        summary.wide(["nothing"])
