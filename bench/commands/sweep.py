@@ -21,7 +21,7 @@ from omegaconf import MISSING
 
 from bench.core.errors import BenchError, ConfigError, ModelError
 from bench.core.frames import records
-from bench.core.names import to_csv
+from bench.core.names import safe_name, to_csv
 from bench.core.types import Context, EvaluatedImage, Size
 from bench.features.base import Batches, runnable
 from bench.report.console import TextColumn, TextSection, print_table
@@ -104,7 +104,7 @@ def measure(config: SweepConfig, directory: Path) -> pd.DataFrame:
             workers: dict[str, Worker] = {}
             with ExitStack() as stack:
                 for name, method in config.methods.items():
-                    log_path = directory / "logs" / f"{name}.log"
+                    log_path = directory / "logs" / f"{safe_name(name, 'the method')}.log"
                     workers[name] = Worker(name, replace(method, threads=count), context, log_path, config.timeouts)
                     stack.callback(workers[name].close)
                 for size in sizes:

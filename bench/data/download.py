@@ -23,26 +23,30 @@ from bench.core.resources import resource
 
 _MARKER = ".verified.json"
 _TIMEOUT_S = 60
+_ELSEWHERE = "choose another folder with data_root=FOLDER"
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextlib.contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn write errors into DataError with the next step.
+    """Turn write errors into one sentence with the next step.
 
     Raises
     ------
+    DiskFullError
+        If the disk is full or a quota is exceeded.
     DataError
-        If the disk is full, a quota is exceeded, or `folder` cannot be written.
+        If `folder` cannot be written.
     """
     try:
         yield
     except OSError as error:
         if error.errno in _NO_SPACE:
-            reason = f"no space left ({error.strerror}); free some space"
-        else:
-            reason = f"cannot be written ({error.strerror or error}); check its rights"
-        raise DataError(f"{folder}: {reason} or choose another folder with data_root=FOLDER") from error
+            raise DiskFullError(
+                f"{folder}: no space left ({error.strerror}); free some space or {_ELSEWHERE}"
+            ) from error
+        reason = f"cannot be written ({error.strerror or error}); check its rights or {_ELSEWHERE}"
+        raise DataError(f"{folder}: {reason}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,9 +240,9 @@ def _check_space(lock: Lock, root: Path, *, archive_there: bool) -> None:
     needed = lock.unpacked_max_bytes + (0 if archive_there else lock.size_bytes or 0)
     free = shutil.disk_usage(root).free
     if free < needed:
-        raise DataError(
+        raise DiskFullError(
             f"{root}: {lock.name} needs up to {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; "
-            "free some space or choose another folder with data_root=FOLDER"
+            f"free some space or {_ELSEWHERE}"
         )
 
 
@@ -283,7 +287,7 @@ def _unpack_into(archive: Path, target: Path, lock: Lock) -> None:
             with staged_folder(target) as work:
                 _unpack_checked(archive, work, lock)
     except DiskFullError as error:
-        raise DataError(f"{error}, or choose another folder with data_root=FOLDER") from error
+        raise DiskFullError(f"{error}, or {_ELSEWHERE}") from error
     except StoreError as error:
         raise DataError(f"{error} with data_root=FOLDER") from error
 
@@ -321,7 +325,9 @@ def fetch(lock: Lock, root: Path) -> Path:
     Raises
     ------
     DataError
-        If no URL gives the right bytes, the archive lacks a file, the disk is full or `root` cannot be written.
+        If no URL gives the right bytes, the archive lacks a file, or `root` cannot be written.
+    DiskFullError
+        If there is not enough space for it.
     """
     target = root / lock.name
     if _is_complete(target, lock):

@@ -190,7 +190,7 @@ def build(kind: str, recipes: Sequence[Recipe], settings: Settings, data_root: P
                 with staged_folder(root, replace=True) as work:
                     _write(work, kind, recipes, settings, described)
     except DiskFullError as error:
-        raise DataError(f"{error}, or choose another folder with data_root=FOLDER") from error
+        raise DiskFullError(f"{error}, or choose another folder with data_root=FOLDER") from error
     except StoreError as error:
         raise DataError(f"{error} with data_root=FOLDER") from error
     return root

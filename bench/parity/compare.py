@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.errors import BenchError, FeatureError, ModelError, WorkerError
+from bench.core.names import safe_name
 from bench.core.progress import progress
 from bench.core.types import Context, DataSet, EvaluatedImage, Features, MethodInfo, Pair, Size
 from bench.features.base import HasTensors
@@ -138,7 +139,7 @@ def compare(config: ParityConfig, dataset: DataSet, context: Context, logs: Path
 def _start(name: str, method: SuperPointConfig, config: ParityConfig, context: Context, logs: Path) -> Worker:
     if asdict(method.model) != asdict(config.methods[config.reference].model):
         raise ModelError(f"method {name} runs another model than the reference; drift compares one model with itself")
-    return Worker(name, method, context, logs / f"{name}.log", config.timeouts)
+    return Worker(name, method, context, logs / f"{safe_name(name, 'the method')}.log", config.timeouts)
 
 
 def _images(
@@ -278,7 +279,8 @@ def _layers(
         return
     with progress("compare layers", len(wanted) * len(items)) as step:
         for name, method in wanted.items():
-            worker = LayersWorker(name, method, context, logs / f"{name}_layers.log", config.timeouts)
+            log_path = logs / f"{safe_name(name, 'the method')}_layers.log"
+            worker = LayersWorker(name, method, context, log_path, config.timeouts)
             try:
                 for item in items:
                     image = prepare_item(item, config.protocol.image)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import http.server
 import io
 import json
+import os
 import shutil
 import socket
 import tarfile
@@ -23,9 +25,9 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from bench.commands.fetch import FetchConfig, main, register
-from bench.core.errors import ConfigError, DataError
+from bench.core.errors import ConfigError, DataError, DiskFullError
 from bench.core.resources import resource
-from bench.data.download import Lock, fetch, parse_lock, read_lock, verify
+from bench.data.download import Lock, disk_errors, fetch, parse_lock, read_lock, verify
 from bench.schema import check
 
 
@@ -218,9 +220,19 @@ def test_an_unverified_folder_is_not_overwritten(server: Server, tmp_path: Path)
 def test_too_little_space_is_found_before_downloading(server: Server, tmp_path: Path) -> None:
     needed = shutil.disk_usage(tmp_path).free * 2
     lock = lock_for(server, make_zip(server.folder / "thing.zip"), unpacked_max_bytes=needed)
-    with pytest.raises(DataError, match="free some space"):
+    with pytest.raises(DiskFullError, match="free some space"):
         fetch(lock, tmp_path / "data")
     assert server.requests == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_fills_up_may_be_tried_again(tmp_path: Path, number: int) -> None:
+    with (
+        pytest.raises(DiskFullError, match="free some space or choose another folder") as caught,
+        disk_errors(tmp_path),
+    ):
+        raise OSError(number, os.strerror(number))
+    assert caught.value.exit_code == 1
 
 
 def test_an_unwritable_root_is_named(server: Server, tmp_path: Path) -> None:
