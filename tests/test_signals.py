@@ -1,4 +1,4 @@
-"""Signals in every phase of a run, readers that leave, and surroundings that are not as usual: as separate processes."""
+"""Signals in every phase of a run, readers that leave, and unusual surroundings: as separate processes."""
 
 from __future__ import annotations
 
