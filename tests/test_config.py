@@ -30,8 +30,7 @@ def run_config(*overrides: str) -> RunConfig:
 @pytest.mark.parametrize("choice", [f"{group}={name}" for group, names in GROUPS.items() for name in names])
 def test_every_choice_of_every_group_composes(choice: str) -> None:
     overrides = [choice]
-    if choice == "model=path":
-        overrides.append("model.path=somewhere")
+    overrides += {"model=path": ["model.path=somewhere"], "dataset=custom": ["dataset.kind=photos"]}.get(choice, [])
     config = run_config(*overrides)
     assert config.methods
     assert config.protocol.name

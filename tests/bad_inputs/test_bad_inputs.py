@@ -18,7 +18,10 @@ EVERY = 40
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("bad")
+    return furnished(tmp_path_factory.mktemp("bad"))
+
+
+def furnished(place: Path) -> Path:
     for name in ("empty", "images", "run", "base"):
         (place / name).mkdir()
     (place / "file").write_text("x")
@@ -44,9 +47,9 @@ def test_all_other_arguments(case: Case, folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES[7 :: 2 * EVERY], ids=str)
-def test_some_as_processes(case: Case, folder: Path) -> None:
-    assert run_apart(case, folder).wrong(case) is None
-    assert list((folder / "cwd").iterdir()) == []
+def test_some_as_processes(case: Case, tmp_path: Path) -> None:
+    assert run_apart(case, furnished(tmp_path)).wrong(case) is None
+    assert list((tmp_path / "cwd").iterdir()) == []
 
 
 @pytest.mark.slow
@@ -58,7 +61,7 @@ def test_files(case: FileCase, tmp_path: Path) -> None:
 
 
 _TYPED = """
-    seed=7 threads=1 methods=classical +method@methods.akaze=akaze ~methods.orb title=é latency=off dataset=photos_small
+    seed=7 threads=1 methods=classical +method@methods.akaze=akaze ~methods.orb title='é' latency=off dataset=photos_small
     protocol.mma_px=[1,3] run_dir=new/run +methods.sift.params.nOctaveLayers=4
 """
 GOOD = _TYPED.split()

@@ -137,7 +137,7 @@ def test_the_command(builtin: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
 
 @pytest.mark.slow
 def test_impossible_values_of_the_command() -> None:
-    with pytest.raises(ConfigError, match="weights='f8' is not possible; allowed: f32, f16, int8"):
+    with pytest.raises(ConfigError, match="weights.0.='f8' is not possible; allowed: f32, f16, int8"):
         compose(["weights=[f8]"], "convert")
 
 

@@ -59,6 +59,6 @@ def test_bench_parity_reports_two_precisions(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_run_that_does_not_exist_is_one_sentence(tmp_path: Path) -> None:
     result = run(tmp_path, *SMALL, "run_dir=nowhere")
-    assert result.returncode == 1
-    assert result.stderr.strip().splitlines()[-1].startswith("bench: cannot read nowhere/manifest.json")
+    assert result.returncode == 4
+    assert result.stderr.strip().splitlines()[-1].startswith("bench: run_dir: no folder nowhere")
     assert not (tmp_path / "results").exists()

@@ -37,7 +37,9 @@ def test_a_sweep_has_a_row_for_every_combination_it_can_run(tmp_path: Path) -> N
     assert network["gflops"].iloc[0] == pytest.approx(
         2 * network["gmac"].iloc[0] / network["infer_ms"].iloc[0] * 1e3, rel=1e-3
     )
-    assert (table["low"] <= table["median_ms"]).all()
+    # Two images with two repeats are too few for an interval of the median.
+    assert table["low"].isna().all()
+    assert (table["median_ms"] > 0).all()
     assert (tmp_path / "sweep/plots/latency_by_resolution.svg").is_file()
 
 
