@@ -23,6 +23,7 @@ from bench.core.types import EvaluatedImage, ImageRef, Pair, PreparedPair, Size,
 from bench.data.images import MINIMUM_SIDE_PX, read_image
 from bench.geometry.transforms import scaling, translation
 from bench.schema import ImageConfig
+from bench.schema.values import max_pixels
 
 # Weights of B, G, R.
 _BT601 = (0.114, 0.587, 0.299)
@@ -93,7 +94,8 @@ def plan(source: Size, config: ImageConfig, reference: Size | None = None) -> Pl
     Raises
     ------
     DataError
-        If the evaluated image would have a side shorter than 16 px.
+        If the evaluated image would have a side shorter than 16 px, or the image is enlarged to more pixels than fit
+        the memory.
     """
     if config.target_size == "reference" and reference is not None:
         scale_to = (Fraction(reference.width, source.width), Fraction(reference.height, source.height))
@@ -139,6 +141,11 @@ def plan(source: Size, config: ImageConfig, reference: Size | None = None) -> Pl
         raise DataError(
             f"an image of {source} px (HxW) becomes {final}; each side must keep at least {MINIMUM_SIDE_PX} px; "
             "change protocol.image.policy or multiple_of, or use a larger image"
+        )
+    if resized.height * resized.width > max(max_pixels(), source.height * source.width):
+        raise DataError(
+            f"an image of {source} px (HxW) becomes {resized}, more than the {max_pixels()} pixels that fit the memory "
+            "of this machine; change protocol.image.policy, or crop the image"
         )
     return Plan(part, part_at, resized, (crop_x, crop_y), final, scale, (nominal_x, nominal_y))
 

@@ -301,3 +301,11 @@ def test_area_averages_along_the_axis_that_shrinks() -> None:
     noise = rng.uniform(0, 1, (40, 40)).astype(np.float32)
     out = resize(noise, Size(80, 10), "area")
     np.testing.assert_allclose(out[0], noise[0].reshape(10, 4).mean(axis=1), atol=1e-5)
+
+
+def test_a_sliver_is_not_enlarged_beyond_the_memory(tmp_path: Path) -> None:
+    """16 x 30 000 px with a short side of 100 000 px would be 19 terabytes."""
+    path = tmp_path / "sliver.png"
+    cv2.imwrite(str(path), np.zeros((16, 30_000), np.uint8))
+    with pytest.raises(DataError, match=r"sliver\.png: an image of .* fit the memory"):
+        prepare_image(ImageRef("s/1", path), ImageConfig(policy="short_side", short_side=100_000))
