@@ -61,7 +61,8 @@ def test_files(case: FileCase, tmp_path: Path) -> None:
 
 
 _TYPED = """
-    seed=7 threads=1 methods=classical +method@methods.akaze=akaze ~methods.orb title='é' latency=off dataset=photos_small
+    seed=7 threads=1 methods=classical +method@methods.akaze=akaze ~methods.orb title='é' latency=off
+    dataset=photos_small
     protocol.mma_px=[1,3] run_dir=new/run +methods.sift.params.nOctaveLayers=4
 """
 GOOD = _TYPED.split()
