@@ -54,15 +54,26 @@ telemetry.switch_off()
 __version__ = "0.2.0"
 _HOME = {
     "bench.core.types": (
-        "Context", "Correspondences", "DataSet", "Estimate", "EvaluatedImage", "Features", "ImageRef", "Matches",
-        "MethodInfo", "Outcome", "Pair", "Size", "StageTimes",
+        "Context",
+        "Correspondences",
+        "DataSet",
+        "Estimate",
+        "EvaluatedImage",
+        "Features",
+        "ImageRef",
+        "Matches",
+        "MethodInfo",
+        "Outcome",
+        "Pair",
+        "Size",
+        "StageTimes",
     ),
     "bench.features.base": ("Extractor", "PairwiseMethod", "Stopwatch"),
     "bench.geometry.estimation": ("Estimator",),
     "bench.matching.solve": ("Matcher",),
     "bench.metrics.record": ("Column", "Margin", "Metric"),
     "bench.run.benchmark": ("Run",),
-}  # fmt: skip
+}
 __all__ = [
     "Column",
     "Context",

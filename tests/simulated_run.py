@@ -27,19 +27,35 @@ def pair_rows(
             errors = scale * difficulty * rng.lognormal(0, 0.4, REPEATS)
             errors[rng.random(REPEATS) < 0.1] = math.inf
             row: dict[str, object] = {
-                "method": method, "pair": f"{'iv'[s % 2]}_{s:02d}/1-{k}", "sequence": f"{'iv'[s % 2]}_{s:02d}",
-                "split": "iv"[s % 2], "outcome": "ok" if math.isfinite(errors[0]) else "estimation_failed",
-                "n_keypoints_ref": 100 + k, "n_keypoints_target": 200 + k, "repeatability": rng.random(),
-                "repeatability_one_to_one": rng.random(), "localisation_error_px": rng.random() if k != 3 else math.nan,
-            }  # fmt: skip
+                "method": method,
+                "pair": f"{'iv'[s % 2]}_{s:02d}/1-{k}",
+                "sequence": f"{'iv'[s % 2]}_{s:02d}",
+                "split": "iv"[s % 2],
+                "outcome": "ok" if math.isfinite(errors[0]) else "estimation_failed",
+                "n_keypoints_ref": 100 + k,
+                "n_keypoints_target": 200 + k,
+                "repeatability": rng.random(),
+                "repeatability_one_to_one": rng.random(),
+                "localisation_error_px": rng.random() if k != 3 else math.nan,
+            }
             matching: dict[str, object] = {
-                "n_matches": 50 + s, "match_ms": 2.0 + k / 10, "n_inliers": 20, "inlier_ratio": 20 / (50 + s),
-                "corner_error_px": errors[0], "corner_errors_px": errors.tolist(),
-                "n_failed_repeats": int(np.isinf(errors).sum()), "estimate_ms": 1.0,
-                "dlt_corner_error_px": 2 * errors[0], "nn_map": rng.random(), "matching_score": rng.random(),
-                "mma": [0.3, 0.7], "match_precision_1px": 0.4, "match_precision_3px": 0.6, "match_recall_1px": math.nan,
+                "n_matches": 50 + s,
+                "match_ms": 2.0 + k / 10,
+                "n_inliers": 20,
+                "inlier_ratio": 20 / (50 + s),
+                "corner_error_px": errors[0],
+                "corner_errors_px": errors.tolist(),
+                "n_failed_repeats": int(np.isinf(errors).sum()),
+                "estimate_ms": 1.0,
+                "dlt_corner_error_px": 2 * errors[0],
+                "nn_map": rng.random(),
+                "matching_score": rng.random(),
+                "mma": [0.3, 0.7],
+                "match_precision_1px": 0.4,
+                "match_precision_3px": 0.6,
+                "match_recall_1px": math.nan,
                 "match_recall_3px": 0.8,
-            }  # fmt: skip
+            }
             matching |= {f"accuracy_{t}px": float((errors <= t).mean()) for t in (1, 3, 5)}
             if detector:
                 matching = dict.fromkeys(matching)

@@ -15,8 +15,10 @@ from bench.core.resources import resource
 from bench.schema import OpenCVConfig, PhotosConfig, RunConfig, SuperPointConfig
 
 CONF = resource("conf")
-GROUPS = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in
-          ("protocol", "dataset", "model", "methods", "latency", "experiment")}  # fmt: skip
+GROUPS = {
+    group: sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    for group in ("protocol", "dataset", "model", "methods", "latency", "experiment")
+}
 PRIMARY = set(COMMANDS)
 
 

@@ -32,8 +32,12 @@ def run(site: Path, place: Path, *arguments: str) -> subprocess.CompletedProcess
     environment = os.environ | {"PYTHONPATH": str(site), "BENCH_CACHE": str(place / "cache")}
     return subprocess.run(
         [sys.executable, "-m", "bench", *arguments],
-        cwd=place, env=environment, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
 
 
 @pytest.mark.slow

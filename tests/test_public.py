@@ -21,10 +21,18 @@ from bench.run.benchmark import run
 
 ROOT = Path(__file__).parents[1]
 SMALL = [
-    "dataset.viewpoint_sequences=1", "dataset.illumination_sequences=1", "dataset.height=240", "dataset.width=320",
-    "protocol.estimator.repeats=2", "bootstrap_draws=100", "methods=classical", "~methods.kaze", "~methods.akaze",
-    "~methods.brisk", "~methods.rootsift",
-]  # fmt: skip
+    "dataset.viewpoint_sequences=1",
+    "dataset.illumination_sequences=1",
+    "dataset.height=240",
+    "dataset.width=320",
+    "protocol.estimator.repeats=2",
+    "bootstrap_draws=100",
+    "methods=classical",
+    "~methods.kaze",
+    "~methods.akaze",
+    "~methods.brisk",
+    "~methods.rootsift",
+]
 
 
 def photographs(folder: Path) -> bench.DataSet:

@@ -89,7 +89,11 @@ def _write(path: Path, frame: pd.DataFrame) -> None:
     split: list[str] = [name for name in floats if frame[name].dtype in (np.float32, np.float64)]
     buffer = io.BytesIO()
     frame.to_parquet(
-        buffer, index=False, compression="zstd", compression_level=19, use_dictionary=others,
+        buffer,
+        index=False,
+        compression="zstd",
+        compression_level=19,
+        use_dictionary=others,
         use_byte_stream_split=split,
-    )  # fmt: skip
+    )
     write_atomic(path, buffer.getvalue())

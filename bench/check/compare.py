@@ -95,8 +95,12 @@ def refusals(candidate: Evidence, baseline: Evidence, methods: Mapping[str, str]
     pairs_a, pairs_b = set(a["dataset"]["pairs"] or ()), set(b["dataset"]["pairs"] or ())
     if pairs_a != pairs_b:
         lost, added = sorted(pairs_b - pairs_a), sorted(pairs_a - pairs_b)
-        found.append(Refusal("pairs", f"pair list differs: {_names(lost)} only in the baseline, "
-                                      f"{_names(added)} only in the candidate"))  # fmt: skip
+        found.append(
+            Refusal(
+                "pairs",
+                f"pair list differs: {_names(lost)} only in the baseline, {_names(added)} only in the candidate",
+            )
+        )
     if latency_reason(candidate, baseline, config) is None:
         different("host", "host (for latency)", _host(a), _host(b))
         threads = [_threads(side, names) for side, names in ((a, list(methods)), (b, list(methods.values())))]

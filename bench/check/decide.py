@@ -138,9 +138,15 @@ def compare_values(
 
 
 def judge(
-    method: str, metric: str, gate: MetricGate, found: Difference, means: tuple[float, float], n: int,
-    remark: str = "", doubt: tuple[float, float] = (0.0, 0.0),
-) -> Comparison:  # fmt: skip
+    method: str,
+    metric: str,
+    gate: MetricGate,
+    found: Difference,
+    means: tuple[float, float],
+    n: int,
+    remark: str = "",
+    doubt: tuple[float, float] = (0.0, 0.0),
+) -> Comparison:
     """Turn an estimated difference (of logarithms for ratios) into a comparison; the verdict comes with `decide`.
 
     `doubt` says how much better the candidate and the baseline may be than measured; it widens the interval.
@@ -161,10 +167,27 @@ def judge(
         remark = "; ".join(filter(None, [remark, "one cluster: no interval"]))
     p_value = t_p_value(effect + credit + margin, found.standard_error, found.n_clusters)
     return Comparison(
-        method, metric, gate.kind, _unit(metric), *means, shown(found.value), shown(low), shown(high),
-        shown(-sign * margin), effect, effect_low, margin, found.standard_error, n, found.n_clusters, p_value,
-        decides=gate.severity == "fail", remark=remark, credit=credit, discount=discount,
-    )  # fmt: skip
+        method,
+        metric,
+        gate.kind,
+        _unit(metric),
+        *means,
+        shown(found.value),
+        shown(low),
+        shown(high),
+        shown(-sign * margin),
+        effect,
+        effect_low,
+        margin,
+        found.standard_error,
+        n,
+        found.n_clusters,
+        p_value,
+        decides=gate.severity == "fail",
+        remark=remark,
+        credit=credit,
+        discount=discount,
+    )
 
 
 def gates(config: CheckConfig, protocol: ProtocolConfig) -> dict[str, MetricGate]:

@@ -176,10 +176,15 @@ def _from_baseline(path: Path) -> Evidence:
         raise StoreError(f"{path} has lost its list of checksums (bench.sha256); restore it from a copy")
     samples = path / "keypoints.parquet"
     return Evidence(
-        path, path.name, content["header"], current(read_parquet(path / "pairs.parquet", PAIR_COLUMNS)),
+        path,
+        path.name,
+        content["header"],
+        current(read_parquet(path / "pairs.parquet", PAIR_COLUMNS)),
         read_parquet(path / "times.parquet", ("method", "item", "repeat", "block", "ms", "calibration_ms")),
-        read_parquet(samples, ("method", "image", "x", "y")) if samples.is_file() else None, None, _remarks(path),
-    )  # fmt: skip
+        read_parquet(samples, ("method", "image", "x", "y")) if samples.is_file() else None,
+        None,
+        _remarks(path),
+    )
 
 
 def _from_run(path: Path) -> Evidence:
@@ -189,10 +194,15 @@ def _from_run(path: Path) -> Evidence:
     if len(manifest.sessions) > 1:
         remarks.append(f"{path} was measured under {len(manifest.sessions)} conditions (allow_mixed=true)")
     return Evidence(
-        path, path.name, _header(manifest.as_dict()),
-        compact_rows(found.pairs, manifest.protocol.config.get("mma_px", [])), extraction_times(found.times), None,
-        features if features.is_dir() else None, tuple(remarks),
-    )  # fmt: skip
+        path,
+        path.name,
+        _header(manifest.as_dict()),
+        compact_rows(found.pairs, manifest.protocol.config.get("mma_px", [])),
+        extraction_times(found.times),
+        None,
+        features if features.is_dir() else None,
+        tuple(remarks),
+    )
 
 
 def _remarks(path: Path) -> tuple[str, ...]:

@@ -119,9 +119,7 @@ def check_evidence(candidate: Evidence, baseline: Evidence, config: CheckConfig)
     comparisons = latency.hold_back(comparisons, _untold(candidate, baseline, config))
     code = ExitCode.PASS if config.plan else _code(comparisons, findings, config)
     requirements = power.requirements(comparisons, aligned, config, protocol) if config.plan else []
-    return Report(
-        candidate, baseline, code, config, [], overridden, comparisons, findings, requirements, remarks
-    )  # fmt: skip
+    return Report(candidate, baseline, code, config, [], overridden, comparisons, findings, requirements, remarks)
 
 
 def _untold(candidate: Evidence, baseline: Evidence, config: CheckConfig) -> str:

@@ -94,10 +94,18 @@ def sample(features: Path, methods: list[str], keypoints: int = KEYPOINTS, image
             if descriptors is not None:
                 values = projections(descriptors[ranks])
             stored = np.round(xy[ranks] * SUBPIXEL).astype(np.int32)
-            frames.append(pd.DataFrame({
-                "method": method, "image": key, "x": stored[:, 0], "y": stored[:, 1],
-                "p0": values[:, 0].astype(np.float16), "p1": values[:, 1].astype(np.float16),
-            }))  # fmt: skip
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "method": method,
+                        "image": key,
+                        "x": stored[:, 0],
+                        "y": stored[:, 1],
+                        "p0": values[:, 0].astype(np.float16),
+                        "p1": values[:, 1].astype(np.float16),
+                    }
+                )
+            )
     if not frames:
         return pd.DataFrame({"method": [], "image": [], "x": [], "y": [], "p0": [], "p1": []})
     return pd.concat(frames, ignore_index=True)

@@ -20,12 +20,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 _ORDER = {Decision.FAIL: 0, Decision.INCONCLUSIVE: 1, Decision.PASS: 2}
-_HEADINGS = {
-    0: "PASS: no regression",
-    1: "REGRESSION",
-    2: "INCONCLUSIVE: not enough evidence",
-    3: "NOT COMPARABLE",
-}
+_HEADINGS = {0: "PASS: no regression", 1: "REGRESSION", 2: "INCONCLUSIVE: not enough evidence", 3: "NOT COMPARABLE"}
 
 
 def heading(report: Report) -> str:
@@ -69,17 +64,34 @@ def _detectable(report: Report, one: Comparison) -> float:
 def cells(report: Report, one: Comparison) -> list[str]:
     """Row of the table of comparisons."""
     return [
-        one.method, one.metric, number(one.baseline, one.unit), number(one.candidate, one.unit),
-        change_text(one, one.change), f"{change_text(one, one.low)} to {change_text(one, one.high)}",
-        change_text(one, one.limit), change_text(one, _detectable(report, one)), state(one), one.remark,
-    ]  # fmt: skip
+        one.method,
+        one.metric,
+        number(one.baseline, one.unit),
+        number(one.candidate, one.unit),
+        change_text(one, one.change),
+        f"{change_text(one, one.low)} to {change_text(one, one.high)}",
+        change_text(one, one.limit),
+        change_text(one, _detectable(report, one)),
+        state(one),
+        one.remark,
+    ]
 
 
 def columns(report: Report) -> list[str]:
     """Headings of the table of comparisons."""
     level = f"{1 - 2 * report.config.alpha:.0%}"
-    return ["method", "metric", "baseline", "candidate", "change", f"{level} interval", "limit",
-            f"detectable ({report.config.power:.0%} power)", "verdict", "remark"]  # fmt: skip
+    return [
+        "method",
+        "metric",
+        "baseline",
+        "candidate",
+        "change",
+        f"{level} interval",
+        "limit",
+        f"detectable ({report.config.power:.0%} power)",
+        "verdict",
+        "remark",
+    ]
 
 
 def counts(report: Report) -> str:
@@ -99,10 +111,12 @@ def summary_lines(report: Report) -> list[str]:
     protocol, dataset = candidate.header["protocol"], candidate.header["dataset"]
     lines = [
         f"candidate {candidate.name} against baseline {baseline.name}; protocol {protocol['name']} "
-        f"({protocol['hash']}), data set {dataset['note'] or dataset['name']}",
+        f"({protocol['hash']}), data set {dataset['note'] or dataset['name']}"
     ]
-    lines += [f"not comparable ({one.key}): {one.text}; compare in spite of it with allow=[{one.key}]"
-              for one in report.refusals]  # fmt: skip
+    lines += [
+        f"not comparable ({one.key}): {one.text}; compare in spite of it with allow=[{one.key}]"
+        for one in report.refusals
+    ]
     if any(one.key in ("host", "threads") for one in report.refusals):
         lines.append("accuracy alone can be compared with latency.enabled=false")
     lines += [f"compared in spite of ({one.key}): {one.text}" for one in report.overridden]
@@ -139,16 +153,32 @@ def footer_lines(report: Report) -> list[str]:
 def plan_rows(report: Report) -> tuple[list[str], list[list[str]]]:
     """Headings and rows of the plan."""
     repeats = report.config.plan_repeats
-    head = ["method", "metric", "margin", "sequences now", "repeats now", "order noise",
-            *(f"{planned} repeats" for planned in repeats)]  # fmt: skip
+    head = [
+        "method",
+        "metric",
+        "margin",
+        "sequences now",
+        "repeats now",
+        "order noise",
+        *(f"{planned} repeats" for planned in repeats),
+    ]
     rows = []
     kinds = {(one.method, one.metric): one for one in report.comparisons}
     for need in report.requirements:
         one = kinds[need.method, need.metric]
         margin = change_text(one, one.limit)
         needed = [str(need.sequences.get(planned, need.sequences.get(need.repeats, ""))) for planned in repeats]
-        rows.append([need.method, need.metric, margin, str(need.n_clusters), str(need.repeats),
-                     f"{need.order_share:.0%}", *needed])  # fmt: skip
+        rows.append(
+            [
+                need.method,
+                need.metric,
+                margin,
+                str(need.n_clusters),
+                str(need.repeats),
+                f"{need.order_share:.0%}",
+                *needed,
+            ]
+        )
     return head, rows
 
 

@@ -17,9 +17,15 @@ from numpy.typing import NDArray
 from omegaconf import MISSING
 
 from bench.core.errors import ConfigError, ModelError
+from bench.core.types import Context, Size
+from bench.decoding.select import to_float32
+from bench.decoding.superpoint import Decoding, decode
+from bench.models.fingerprint import read_fingerprint
 from bench.report.console import TextColumn, TextSection, print_table
-from bench.schema import ModelConfig
+from bench.runtimes import precision
+from bench.schema import ModelConfig, NmsConfig
 from bench.schema.values import Batch, Folder, Items, OneOf, Range, Seed, Share, Side, Threads, check_area
+from bench.timing.host import resolve_threads
 
 log = logging.getLogger(__name__)
 
@@ -115,11 +121,8 @@ def main(config: ConvertConfig) -> int:
 
 def convert(config: ConvertConfig) -> tuple[list[Converted], dict[str, object]]:
     """Write and compare; see :func:`main`. Returns the rows and the facts for ``convert.json``."""
-    from bench.core.types import Context, Size
     from bench.models.convert import Recipe, input_shape, require_nncf
-    from bench.models.fingerprint import read_fingerprint
     from bench.models.store import saved_model
-    from bench.timing.host import resolve_threads
 
     if "int8" in config.weights:
         require_nncf()
@@ -136,9 +139,15 @@ def convert(config: ConvertConfig) -> tuple[list[Converted], dict[str, object]]:
     for weights in config.weights:
         log.info("OpenVINO: %s", weights)
         recipe = Recipe(
-            str(directory), fingerprint.key, outputs, weights, fingerprint.input_scale,
-            config.accuracy_control, config.max_drop, config.seed,
-        )  # fmt: skip
+            str(directory),
+            fingerprint.key,
+            outputs,
+            weights,
+            fingerprint.input_scale,
+            config.accuracy_control,
+            config.max_drop,
+            config.seed,
+        )
         path = _write(recipe, Path(config.output) / weights, shape)
         rows.append(_compare(path, weights, image, reference, threads))
     return rows, {"shape": shape, "graph": config.graph, "fingerprint": fingerprint.as_dict()}
@@ -170,7 +179,6 @@ def _photograph(shape: list[int], scale: float) -> NDArray[np.float32]:
     import cv2
 
     from bench.data.photos import photograph
-    from bench.decoding.select import to_float32
 
     grey = cv2.resize(photograph("camera.png"), (shape[2], shape[1]), interpolation=cv2.INTER_AREA)
     image = to_float32(np.asarray(grey, dtype=np.uint8), scale)[None, :, :, None]
@@ -220,12 +228,8 @@ def _write(recipe: Any, folder: Path, shape: list[int]) -> Path:
 def _compare(path: Path, weights: str, image: NDArray[np.float32], reference: Outputs, threads: int) -> Converted:
     import openvino
 
-    from bench.runtimes import precision
-
     core = openvino.Core()
-    properties = {
-        "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads,
-    }  # fmt: skip
+    properties = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
 
     def compile_ms(extra: Mapping[str, str]) -> tuple[Any, float]:
         start = time.perf_counter()
@@ -262,9 +266,6 @@ def _compare(path: Path, weights: str, image: NDArray[np.float32], reference: Ou
 
 def _keypoint_parity(reference: Outputs, found: Outputs) -> tuple[int, int, float | None]:
     """Keypoints of the reference, how many the other has at the same pixel, smallest cosine of their descriptors."""
-    from bench.core.types import Size
-    from bench.decoding.superpoint import Decoding, decode
-    from bench.schema import NmsConfig
 
     decoding = Decoding(NmsConfig("box", 8, 0.1), min_probability=0.001, border_px=0, max_keypoints=1000)
     size = Size(*reference["prob"].shape[1:])

@@ -18,9 +18,13 @@ from numpy.typing import NDArray
 from omegaconf import MISSING
 
 from bench.core.errors import StoreError
+from bench.core.files import staged_file, write_atomic
 from bench.core.names import safe_name
 from bench.core.types import Features, Transform
 from bench.features.exchange import Descriptors, npz_bytes, write_hdf5
+from bench.geometry.transforms import transform_points
+from bench.run.recorded import recorded_dataset
+from bench.run.store import RunStore, finished_manifest
 from bench.schema import one_of
 from bench.schema.values import FinishedRun, Folder, MethodNames, OneOf
 
@@ -52,7 +56,6 @@ def register(store: ConfigStore) -> None:
 
 def source_keypoints(features: Features, T_source_to_evaluated: Transform) -> NDArray[np.float64]:
     """Keypoints in pixels of the image file, (N, 2) float64."""
-    from bench.geometry.transforms import transform_points
 
     return transform_points(np.linalg.inv(T_source_to_evaluated), features.keypoints)
 
@@ -68,8 +71,6 @@ def main(config: ExportConfig) -> int:
         If the run is not finished, has no features, or the output cannot be written.
     """
     from bench.run.extraction import items_of, prepare_item
-    from bench.run.recorded import recorded_dataset
-    from bench.run.store import RunStore, finished_manifest
 
     directory = Path(config.run_dir)
     manifest = finished_manifest(directory)
@@ -110,7 +111,6 @@ def main(config: ExportConfig) -> int:
 @contextlib.contextmanager
 def _writer(kind: str, output: Path, method: str) -> Iterator[Write]:
     """A function that writes one image; an HDF5 file appears whole or not at all."""
-    from bench.core.files import staged_file, write_atomic
 
     def write_npz(name: str, xy: NDArray[Any], scores: NDArray[np.float32], descriptors: Descriptors | None) -> None:
         write_atomic(output / f"{name}.{method}", npz_bytes(xy, scores, descriptors))

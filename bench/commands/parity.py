@@ -15,6 +15,7 @@ from hydra.core.config_store import ConfigStore
 from bench.core.errors import ConfigError
 from bench.core.files import new_directory
 from bench.core.types import Context, DataSet
+from bench.data import load
 from bench.features.base import runnable
 from bench.parity.compare import Comparison, choose, compare, methods_of
 from bench.parity.config import ParityConfig
@@ -106,7 +107,6 @@ def _runnable(config: ParityConfig) -> tuple[ParityConfig, dict[str, str]]:
 
 def main(config: ParityConfig) -> int:
     """Compare, write the report, print the table, say where the page is."""
-    from bench.data import load
 
     config, left_out = _runnable(config)
     dataset = load(config.dataset, Path(config.data_root))

@@ -20,14 +20,21 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from bench.core.errors import BenchError, ConfigError, ModelError
+from bench.core.files import write_atomic, write_json, write_parquet
 from bench.core.frames import records
 from bench.core.names import safe_name, to_csv
+from bench.core.progress import progress
 from bench.core.types import Context, EvaluatedImage, Size
+from bench.data import load
 from bench.features.base import Batches, runnable
 from bench.report.console import TextColumn, TextSection, print_table
 from bench.run.worker import Worker
 from bench.schema import ModelConfig, ProtocolConfig, SuperPointConfig, TimeoutsConfig
 from bench.schema.values import Batch, Folder, Items, Name, Range, Seed, Threads, check_area
+from bench.stats import quantile_interval
+from bench.timing import host
+from bench.timing.arithmetic import matmul_peak_gflops, superpoint_gmac
+from bench.timing.host import resolve_threads
 
 log = logging.getLogger(__name__)
 
@@ -85,11 +92,8 @@ def measure(config: SweepConfig, directory: Path) -> pd.DataFrame:
         Rows method, height, width, threads, batch, item, repeat, order, stage, ms. A combination a method refuses (a
         size that is not divisible by 8, say) has one row with stage ``refused`` and the reason in column ``note``.
     """
-    from bench.core.progress import progress
-    from bench.data import load
     from bench.data.prepare import prepare_image
     from bench.run.extraction import items_of
-    from bench.timing.host import resolve_threads
 
     dataset = load(config.dataset, Path(config.data_root))
     rng = np.random.default_rng(config.seed)
@@ -193,8 +197,6 @@ def summarise(rows: pd.DataFrame, methods: Mapping[str, Any], peaks_gflops: Mapp
         ``gflops`` is twice the multiply-accumulates over the median inference time, ``peak_gflops`` the measured
         matrix product on as many threads.
     """
-    from bench.stats import quantile_interval
-    from bench.timing.arithmetic import superpoint_gmac
 
     table = []
     timed = rows[rows["stage"] != "refused"]
@@ -207,11 +209,18 @@ def summarise(rows: pd.DataFrame, methods: Mapping[str, Any], peaks_gflops: Mapp
         interval = quantile_interval(total.to_numpy(), np.arange(len(total)), 0.5)
         infer_ms = float(stages["infer"].median())
         row = {
-            "method": method, "height": height, "width": width, "threads": threads,
-            "batch": batch, "median_ms": interval.value, "low": interval.low, "high": interval.high,
-            "p90_ms": float(total.quantile(0.9)), "infer_ms": infer_ms,
+            "method": method,
+            "height": height,
+            "width": width,
+            "threads": threads,
+            "batch": batch,
+            "median_ms": interval.value,
+            "low": interval.low,
+            "high": interval.high,
+            "p90_ms": float(total.quantile(0.9)),
+            "infer_ms": infer_ms,
             "decode_share": float(stages["decode"].median()) / infer_ms if "decode" in stages else np.nan,
-        }  # fmt: skip
+        }
         config = methods[method]
         if isinstance(config, SuperPointConfig):
             gmac = superpoint_gmac(Size(height, width), config.descriptors)
@@ -224,11 +233,8 @@ def summarise(rows: pd.DataFrame, methods: Mapping[str, Any], peaks_gflops: Mapp
 
 def main(config: SweepConfig) -> int:
     """Measure, write sweep.parquet, sweep.csv and plots, print the table."""
-    from bench.core.files import write_atomic, write_json, write_parquet
     from bench.report.plots import latency
     from bench.report.plots.style import to_bytes
-    from bench.timing import host
-    from bench.timing.arithmetic import matmul_peak_gflops
 
     stamp = datetime.datetime.now().strftime("sweep_%Y-%m-%d_%H-%M-%S")
     directory = Path(config.run_dir) if config.run_dir else Path(config.results) / stamp

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 
+from bench.train.backend import limit_threads
 from bench.train.config import STAGES, TrainConfig
 
 
@@ -40,7 +41,6 @@ def main(config: TrainConfig) -> int:
     from rich.console import Console
 
     from bench.train import stages
-    from bench.train.backend import limit_threads
 
     limit_threads(config.threads)
     out = Path(config.out)

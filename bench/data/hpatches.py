@@ -11,13 +11,21 @@ from pathlib import Path
 
 from bench.core.errors import DataError
 from bench.core.types import DataSet, ImageRef
+from bench.data.download import fetch, read_lock
 from bench.data.images import EXTENSIONS
 from bench.data.sequences import Candidate, choose, collect, natural_key
 from bench.schema import HPatchesConfig
 
 LARGE = (
-    "i_contruction", "i_crownnight", "i_dc", "i_pencils", "i_whitebuilding", "v_artisans", "v_astronautis", "v_talent",
-)  # fmt: skip
+    "i_contruction",
+    "i_crownnight",
+    "i_dc",
+    "i_pencils",
+    "i_whitebuilding",
+    "v_artisans",
+    "v_astronautis",
+    "v_talent",
+)
 """Sequences with images above 1600x1200, left out by D2-Net, glue-factory and others; spelled as on disk."""
 
 SEQUENCES_EXPECTED = {"all": 116, "no_large": 108, "i": 57, "v": 59}
@@ -91,8 +99,6 @@ def load(config: HPatchesConfig, data_root: Path) -> DataSet:
         If the folder or the download is missing or damaged, or no pair is complete.
     """
     if config.root is None:
-        from bench.data.download import fetch, read_lock
-
         root = data_root / "hpatches"
         if config.download:
             root = fetch(read_lock("hpatches"), data_root)

@@ -13,10 +13,7 @@ from bench.data.hpatches import TARGETS, find_file, find_image
 from bench.data.sequences import Candidate, choose, collect, natural_key
 from bench.schema import OxfordConfig
 
-SPLITS = {
-    "bark": "v", "boat": "v", "graf": "v", "wall": "v",
-    "bikes": "i", "leuven": "i", "trees": "i", "ubc": "i",
-}  # fmt: skip
+SPLITS = {"bark": "v", "boat": "v", "graf": "v", "wall": "v", "bikes": "i", "leuven": "i", "trees": "i", "ubc": "i"}
 """``v``: zoom, rotation and viewpoint. ``i``: what changes the picture and hardly moves the camera: blur (bikes,
 trees), light (leuven), JPEG compression (ubc). Their homographies are near the identity, exactly so for ubc only."""
 
@@ -66,9 +63,5 @@ def load(config: OxfordConfig, data_root: Path) -> DataSet:
         known = [name for name, split in SPLITS.items() if config.subset in ("all", "no_large", split)]
         expected += len(set(known) - {name.lower() for name in names})
     return collect(
-        "oxford_affine",
-        candidates,
-        sequences_expected=expected,
-        pairs_expected=expected * len(TARGETS),
-        looked_for=how,
+        "oxford_affine", candidates, sequences_expected=expected, pairs_expected=expected * len(TARGETS), looked_for=how
     )

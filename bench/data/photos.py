@@ -20,9 +20,20 @@ from bench.schema import PhotosConfig
 MAX_MAGNIFICATION = 1.7
 
 PHOTOGRAPHS = (
-    "astronaut.png", "coffee.png", "motorcycle_left.png", "chelsea.png", "gravel.png", "coins.png", "brick.png",
-    "hubble_deep_field.jpg", "moon.png", "grass.png", "ihc.png", "rocket.jpg", "camera.png",
-)  # fmt: skip
+    "astronaut.png",
+    "coffee.png",
+    "motorcycle_left.png",
+    "chelsea.png",
+    "gravel.png",
+    "coins.png",
+    "brick.png",
+    "hubble_deep_field.jpg",
+    "moon.png",
+    "grass.png",
+    "ihc.png",
+    "rocket.jpg",
+    "camera.png",
+)
 """Viewpoint sequences take photographs from the front, illumination sequences from the back, so that up to 13 sequences
 show 13 photographs."""
 

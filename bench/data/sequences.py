@@ -174,12 +174,7 @@ def _checked_homography(pair: Pair, path: Path, images: dict[Path, _Checked]) ->
 
 
 def collect(
-    name: str,
-    candidates: Sequence[Candidate],
-    *,
-    sequences_expected: int,
-    pairs_expected: int,
-    looked_for: str,
+    name: str, candidates: Sequence[Candidate], *, sequences_expected: int, pairs_expected: int, looked_for: str
 ) -> DataSet:
     """Build the data set of all complete sequences; every image is read and decoded once.
 

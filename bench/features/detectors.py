@@ -71,8 +71,10 @@ def random_response(size: Size, key: str, seeds: tuple[int, ...]) -> Response:
 
 
 _RESPONSES: Mapping[str, Callable[..., Response]] = {
-    "harris": harris_response, "shi_tomasi": shi_tomasi_response, "fast": fast_response,
-}  # fmt: skip
+    "harris": harris_response,
+    "shi_tomasi": shi_tomasi_response,
+    "fast": fast_response,
+}
 
 
 class DetectorExtractor:

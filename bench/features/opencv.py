@@ -17,9 +17,13 @@ from bench.features.base import Stopwatch
 from bench.schema import MethodConfig, NmsConfig, OpenCVConfig
 
 _FACTORIES = {
-    "sift": "SIFT_create", "rootsift": "SIFT_create", "orb": "ORB_create",
-    "akaze": "AKAZE_create", "brisk": "BRISK_create", "kaze": "KAZE_create",
-}  # fmt: skip
+    "sift": "SIFT_create",
+    "rootsift": "SIFT_create",
+    "orb": "ORB_create",
+    "akaze": "AKAZE_create",
+    "brisk": "BRISK_create",
+    "kaze": "KAZE_create",
+}
 _BUDGETED = ("sift", "rootsift", "orb")
 """Algorithms whose create function takes ``nfeatures``."""
 _SIFTS = ("sift", "rootsift")

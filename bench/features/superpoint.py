@@ -12,6 +12,7 @@ from bench.core.errors import ConfigError, FeatureError, ModelError
 from bench.core.types import Context, EvaluatedImage, Features, MethodInfo, Size, StageTimes
 from bench.decoding.select import to_float32
 from bench.decoding.superpoint import Decoding, decode
+from bench.features.adaptation import adapt
 from bench.features.base import Stopwatch
 from bench.models.convert import check_size
 from bench.models.fingerprint import Fingerprint, read_fingerprint
@@ -92,8 +93,6 @@ class SuperPointExtractor:
             prob = outputs["prob"][0]
             descriptors = None if self._descriptors is None else outputs[self._descriptors][0]
         if adaptation.num > 1:
-            from bench.features.adaptation import adapt
-
             # The next run of the network overwrites the outputs.
             descriptors = None if descriptors is None else descriptors.copy()
             batch = adaptation.batch if self._fingerprint.batch is None else 1

@@ -55,17 +55,42 @@ def _opencv(a: Points, b: Points, config: EstimatorConfig, method: str) -> Found
 # Set one by one, so that no release of OpenCV can change a default unnoticed. usac_magsac and usac_accurate equal
 # cv2.USAC_MAGSAC and cv2.USAC_ACCURATE of OpenCV 5.0 bit by bit; the other flags also set values UsacParams lacks.
 _USAC: dict[str, dict[str, object]] = {
-    "usac_default": {"sampler": "SAMPLING_UNIFORM", "score": "SCORE_METHOD_MSAC",
-                     "loMethod": "LOCAL_OPTIM_INNER_AND_ITER_LO", "loSampleSize": 14, "loIterations": 10},
-    "usac_fast": {"sampler": "SAMPLING_UNIFORM", "score": "SCORE_METHOD_MSAC",
-                  "loMethod": "LOCAL_OPTIM_INNER_AND_ITER_LO", "loSampleSize": 14, "loIterations": 5},
-    "usac_accurate": {"sampler": "SAMPLING_UNIFORM", "score": "SCORE_METHOD_MSAC",
-                      "loMethod": "LOCAL_OPTIM_GC", "loSampleSize": 20, "loIterations": 25},
-    "usac_prosac": {"sampler": "SAMPLING_PROSAC", "score": "SCORE_METHOD_MSAC",
-                    "loMethod": "LOCAL_OPTIM_INNER_LO", "loSampleSize": 14, "loIterations": 10},
-    "usac_magsac": {"sampler": "SAMPLING_UNIFORM", "score": "SCORE_METHOD_MAGSAC",
-                    "loMethod": "LOCAL_OPTIM_SIGMA", "loSampleSize": 75, "loIterations": 15},
-}  # fmt: skip
+    "usac_default": {
+        "sampler": "SAMPLING_UNIFORM",
+        "score": "SCORE_METHOD_MSAC",
+        "loMethod": "LOCAL_OPTIM_INNER_AND_ITER_LO",
+        "loSampleSize": 14,
+        "loIterations": 10,
+    },
+    "usac_fast": {
+        "sampler": "SAMPLING_UNIFORM",
+        "score": "SCORE_METHOD_MSAC",
+        "loMethod": "LOCAL_OPTIM_INNER_AND_ITER_LO",
+        "loSampleSize": 14,
+        "loIterations": 5,
+    },
+    "usac_accurate": {
+        "sampler": "SAMPLING_UNIFORM",
+        "score": "SCORE_METHOD_MSAC",
+        "loMethod": "LOCAL_OPTIM_GC",
+        "loSampleSize": 20,
+        "loIterations": 25,
+    },
+    "usac_prosac": {
+        "sampler": "SAMPLING_PROSAC",
+        "score": "SCORE_METHOD_MSAC",
+        "loMethod": "LOCAL_OPTIM_INNER_LO",
+        "loSampleSize": 14,
+        "loIterations": 10,
+    },
+    "usac_magsac": {
+        "sampler": "SAMPLING_UNIFORM",
+        "score": "SCORE_METHOD_MAGSAC",
+        "loMethod": "LOCAL_OPTIM_SIGMA",
+        "loSampleSize": 75,
+        "loIterations": 15,
+    },
+}
 
 
 def _usac(a: Points, b: Points, config: EstimatorConfig) -> Found:
@@ -94,14 +119,25 @@ def _poselib(a: Points, b: Points, config: EstimatorConfig) -> Found:
             "pip install 'superpoint-bench[poselib]'"
         ) from error
     ransac: dict[str, Any] = {
-        "max_iterations": config.max_iterations, "min_iterations": min(1000, config.max_iterations),
-        "dyn_num_trials_mult": 3.0, "success_prob": config.confidence, "max_reproj_error": config.threshold_px,
-        "seed": 0, "progressive_sampling": False,
-    }  # fmt: skip
+        "max_iterations": config.max_iterations,
+        "min_iterations": min(1000, config.max_iterations),
+        "dyn_num_trials_mult": 3.0,
+        "success_prob": config.confidence,
+        "max_reproj_error": config.threshold_px,
+        "seed": 0,
+        "progressive_sampling": False,
+    }
     bundle: dict[str, Any] = {
-        "max_iterations": 100, "loss_type": "CAUCHY", "loss_scale": 1.0, "gradient_tol": 1e-10, "step_tol": 1e-8,
-        "initial_lambda": 1e-3, "min_lambda": 1e-10, "max_lambda": 1e10, "verbose": False,
-    }  # fmt: skip
+        "max_iterations": 100,
+        "loss_type": "CAUCHY",
+        "loss_scale": 1.0,
+        "gradient_tol": 1e-10,
+        "step_tol": 1e-8,
+        "initial_lambda": 1e-3,
+        "min_lambda": 1e-10,
+        "max_lambda": 1e10,
+        "verbose": False,
+    }
     H, info = poselib.estimate_homography(a, b, ransac, bundle)
     inliers = np.asarray(info["inliers"], dtype=np.bool_)
     return (np.asarray(H, dtype=np.float64), inliers) if inliers.any() else None

@@ -49,9 +49,11 @@ def average_precision(distances: ArrayLike, is_correct: ArrayLike) -> float:
 
 
 def matching_score(
-    correct_ref: NDArray[np.bool_], shared_ref: NDArray[np.bool_], correct_target: NDArray[np.bool_],
+    correct_ref: NDArray[np.bool_],
+    shared_ref: NDArray[np.bool_],
+    correct_target: NDArray[np.bool_],
     shared_target: NDArray[np.bool_],
-) -> float:  # fmt: skip
+) -> float:
     """Correct matches divided by keypoints of the shared region, mean of both directions. Higher is better.
 
     SuperPoint paper, appendix A: ground-truth correspondences recovered by the whole pipeline over the features
@@ -84,10 +86,7 @@ def measure(solved: Solved, _: Estimates | None) -> dict[str, object]:
     if found is None or matches is None or f_ref is None or f_target is None:
         return {"nn_map": 0.0, "matching_score": 0.0}
     H, t = solved.prepared.H_ref_to_target, solved.protocol.repeatability_px
-    directions = (
-        (f_ref, f_target, H, matches),
-        (f_target, f_ref, np.linalg.inv(H), solved.returned),
-    )
+    directions = ((f_ref, f_target, H, matches), (f_target, f_ref, np.linalg.inv(H), solved.returned))
     precisions, corrects = [], []
     for nearest, (a, b, transform, matched) in zip(nearest_both(found), directions, strict=True):
         precisions.append(average_precision(nearest.distances, _correct(a, b, nearest, transform, t)))

@@ -17,14 +17,7 @@ import numpy.typing as npt
 
 from bench.core.errors import ModelError
 from bench.core.files import staged_folder
-from bench.models.network import (
-    BATCH_NORM_EPSILON,
-    CELL_PX,
-    DESCRIPTOR_HEAD,
-    DETECTOR_HEAD,
-    ENCODER,
-    LayerSpec,
-)
+from bench.models.network import BATCH_NORM_EPSILON, CELL_PX, DESCRIPTOR_HEAD, DETECTOR_HEAD, ENCODER, LayerSpec
 from bench.models.weights import has_descriptors, load_weights
 
 NMS_SIZE_PX = 4.0

@@ -53,10 +53,12 @@ def quantize(recipe: Recipe) -> Any:
     model = converted(recipe.saved_model, recipe.outputs)
     # One image after the other, whatever batch the graph allows.
     model.reshape([1, -1, -1, 1])
-    data = nncf.Dataset([
-        to_float32(image, recipe.input_scale)[None, :, :, None]
-        for image in calibration.images(CALIBRATION_IMAGES, recipe.seed)
-    ])  # fmt: skip
+    data = nncf.Dataset(
+        [
+            to_float32(image, recipe.input_scale)[None, :, :, None]
+            for image in calibration.images(CALIBRATION_IMAGES, recipe.seed)
+        ]
+    )
     if not recipe.accuracy_control:
         return nncf.quantize(model, data, subset_size=CALIBRATION_IMAGES)
     return _controlled(nncf, model, data, recipe)

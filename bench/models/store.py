@@ -8,7 +8,9 @@ from pathlib import Path
 
 from bench.core.errors import ModelError
 from bench.core.types import Context
+from bench.data.download import fetch, read_lock
 from bench.models.cache import cached, run_python
+from bench.models.export import export_saved_model
 from bench.models.weights import BUILTIN_MAGICPOINT, BUILTIN_SUPERPOINT, load_weights
 from bench.schema import ModelConfig
 
@@ -33,8 +35,6 @@ def saved_model(config: ModelConfig, context: Context) -> Path:
     if config.kind in _BUILTIN:
         return _exported(_BUILTIN[config.kind], config.kind, context.cache)
     if config.kind == "sp_v6":
-        from bench.data.download import fetch, read_lock
-
         folder = fetch(read_lock("sp_v6"), context.data_root)
         return _only_saved_model(folder)
     if config.path is None:
@@ -62,8 +62,6 @@ def _exported(weights: Path, kind: str, cache: Path) -> Path:
 
     def export(directory: Path) -> None:
         if "tensorflow" in sys.modules:
-            from bench.models.export import export_saved_model
-
             export_saved_model(weights, directory)
         else:
             run_python("bench.models.export:export_saved_model", str(weights), str(directory))

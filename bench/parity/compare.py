@@ -16,6 +16,7 @@ from bench.core.errors import BenchError, FeatureError, ModelError, WorkerError
 from bench.core.names import safe_name
 from bench.core.progress import progress
 from bench.core.types import Context, DataSet, EvaluatedImage, Features, MethodInfo, Pair, Size
+from bench.data.prepare import prepare_pair
 from bench.features.base import HasTensors
 from bench.parity import measure
 from bench.parity.config import ParityConfig
@@ -234,7 +235,6 @@ def _image_rows(
 def _pairs(
     config: ParityConfig, dataset: DataSet, features: Mapping[str, Mapping[str, Features]], result: Comparison
 ) -> None:
-    from bench.data.prepare import prepare_pair
 
     protocol = config.protocol
     repeats = max(config.repeats, protocol.estimator.repeats)

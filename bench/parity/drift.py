@@ -79,9 +79,15 @@ def tensor_drift(reference: NDArray[Any], other: NDArray[Any], quantiles: Sequen
     found = tuple(float(value) for value in np.quantile(difference, quantiles)) if len(quantiles) else ()
     norm, norm_difference = math.sqrt(_square_sum(a)), math.sqrt(_square_sum(difference))
     return TensorDrift(
-        n, n_not_finite, maximum, mean, found, _ratio(maximum, largest), _ratio(mean, largest),
+        n,
+        n_not_finite,
+        maximum,
+        mean,
+        found,
+        _ratio(maximum, largest),
+        _ratio(mean, largest),
         _ratio(norm_difference, norm),
-    )  # fmt: skip
+    )
 
 
 def _square_sum(values: NDArray[Any]) -> float:

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from bench.core.errors import ModelError
 from bench.core.types import Context, EvaluatedImage
 from bench.decoding.select import to_float32
+from bench.models.fingerprint import read_fingerprint
 from bench.parity.drift import tensor_drift
+from bench.runtimes.precision import executed
 from bench.schema import SuperPointConfig
 
 HEADS = {"logits": "detector", "prob": "detector", "descriptors_raw": "descriptor"}
@@ -158,7 +160,6 @@ class Tapped:
 
     def executed(self) -> dict[str, tuple[str, str]]:
         """Precision and kernel by the friendly name of every node that was fused into the kernel."""
-        from bench.runtimes.precision import executed
 
         found = {}
         for op in self._compiled.get_runtime_model().get_ordered_ops():
@@ -176,7 +177,6 @@ class LayerDrift:
         import openvino
 
         from bench.models.convert import input_shape, ir
-        from bench.models.fingerprint import read_fingerprint
         from bench.models.store import saved_model
         from bench.runtimes.openvino import properties_of, recipe_of
 
@@ -206,14 +206,22 @@ class LayerDrift:
         for layer, counterpart in self._layers:
             found = tensor_drift(values[layer.end], others[counterpart.end], ())
             precision, kernel = executed.get(counterpart.start, ("unknown", "unknown"))
-            rows.append({
-                "layer": layer.name, "node": layer.end,
-                "joined_by": "name" if counterpart.start == layer.start else "position",
-                "shape": "x".join(map(str, values[layer.end].shape)), "precision": precision, "kernel": kernel,
-                "n_not_finite": found.n_not_finite, "max_abs": found.max_abs, "mean_abs": found.mean_abs,
-                "max_relative": found.max_relative, "mean_relative": found.mean_relative,
-                "l2_relative": found.l2_relative,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "layer": layer.name,
+                    "node": layer.end,
+                    "joined_by": "name" if counterpart.start == layer.start else "position",
+                    "shape": "x".join(map(str, values[layer.end].shape)),
+                    "precision": precision,
+                    "kernel": kernel,
+                    "n_not_finite": found.n_not_finite,
+                    "max_abs": found.max_abs,
+                    "mean_abs": found.mean_abs,
+                    "max_relative": found.max_relative,
+                    "mean_relative": found.mean_relative,
+                    "l2_relative": found.l2_relative,
+                }
+            )
         return rows
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.core.files import plain, write_atomic, write_json
 from bench.core.frames import records
 from bench.core.names import to_csv
 from bench.parity.compare import Comparison
@@ -16,6 +17,9 @@ from bench.parity.summary import Frames, layer_summary, sentences, tensor_summar
 from bench.parity.tables import pairs_table, result_tables
 from bench.report.conditions import get, label, precision_label
 from bench.report.figures import Plot
+from bench.report.page import render_page
+from bench.report.render import escape_markdown, to_markdown
+from bench.runtimes import precision
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +39,6 @@ READING = (
 
 def words(frames: Frames, comparison: Comparison, manifest: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     """What the report says in sentences: (heading, sentences)."""
-    from bench.runtimes import precision
 
     isa = get(manifest, "host", "isa", default=[])
     host = precision.host_sentence(isa)
@@ -72,45 +75,50 @@ def _figures(
     if len(layers):
         labels = {name: label(manifest, name) for name in dict.fromkeys(layers["method"])}
         yield (
-            "layers", "Where the error enters",
+            "layers",
+            "Where the error enters",
             f"Lines of the noise-to-signal ratio after each layer of {', '.join(labels.values())}, on a log scale. The "
             "values are in the table of layers.",
             parity.drift_by_layer_of_methods(layers, labels),
-        )  # fmt: skip
+        )
     for name in frames.methods["method"]:
         shown = label(manifest, name)
         own = layers[layers["method"] == name] if len(layers) else layers
         if len(own):
             yield (
-                f"layers_{name}", f"{shown}: drift by layer",
+                f"layers_{name}",
+                f"{shown}: drift by layer",
                 f"Lines of the maximum and mean relative difference after each of {len(own)} layers of {shown}, on a "
                 "log scale. The values are in the table of layers.",
                 parity.drift_by_layer(own),
-            )  # fmt: skip
+            )
         cosines = np.concatenate(comparison.cosines[name])
         if len(cosines):
             yield (
-                f"cosines_{name}", f"{shown}: descriptors",
+                f"cosines_{name}",
+                f"{shown}: descriptors",
                 f"Histogram of 1 - cosine similarity of {len(cosines)} descriptors of {shown} and {reference} at the "
                 "same pixels, on a log scale. The quantiles are in the table of descriptors.",
                 parity.cosine_histogram(cosines),
-            )  # fmt: skip
+            )
         picture = comparison.illustrations[name]
         a, b = picture.reference, picture.other
         same = partners(a.keypoints, b.keypoints, 0.0)
         lost = np.delete(a.keypoints, same.reference, axis=0)
         gained = np.delete(b.keypoints, same.other, axis=0)
         yield (
-            f"keypoints_{name}", f"{shown}: keypoints on {picture.key}, where most changed",
+            f"keypoints_{name}",
+            f"{shown}: keypoints on {picture.key}, where most changed",
             f"Image with {len(same.reference)} keypoints that {shown} and {reference} share, {len(lost)} lost and "
             f"{len(gained)} gained at the exact pixel.",
             parity.keypoint_agreement(picture.grey, a.keypoints[same.reference], lost, gained),
-        )  # fmt: skip
+        )
         yield (
-            f"scores_{name}", f"{shown}: scores on {picture.key}",
+            f"scores_{name}",
+            f"{shown}: scores on {picture.key}",
             f"Scatter plot of the change of the scores of shared keypoints from {reference} to {shown}, in percent.",
             parity.score_shift(a.scores[same.reference], b.scores[same.other]),
-        )  # fmt: skip
+        )
 
 
 def write_report(
@@ -141,18 +149,18 @@ def write_report(
     StoreError
         If a file cannot be written.
     """
-    from bench.core.files import plain, write_atomic, write_json
-    from bench.report.page import render_page
-    from bench.report.render import escape_markdown, to_markdown
 
     results = result_tables(frames, manifest, thresholds_px)
     details = [table for table in (pairs_table(frames, manifest),) if table is not None]
     lead = words(frames, comparison, manifest)
     plots = draw(frames, comparison, manifest)
     tables = {
-        "summary": frames.methods, "tensors": tensor_summary(frames.tensors), "layers": layer_summary(frames.layers),
-        "images": frames.images, "pairs": frames.pairs,
-    }  # fmt: skip
+        "summary": frames.methods,
+        "tensors": tensor_summary(frames.tensors),
+        "layers": layer_summary(frames.layers),
+        "images": frames.images,
+        "pairs": frames.pairs,
+    }
     for name, frame in tables.items():
         if len(frame):
             write_atomic(folder / f"{name}.csv", to_csv(frame).encode())

@@ -124,10 +124,18 @@ def layer_summary(layers: pd.DataFrame) -> pd.DataFrame:
     if not len(layers):
         return layers
     how = {
-        "node": "first", "shape": "first", "joined_by": "first", "precision": "first", "kernel": "first",
-        "n_not_finite": "max", "max_abs": "max", "mean_abs": "mean", "max_relative": "max", "mean_relative": "mean",
+        "node": "first",
+        "shape": "first",
+        "joined_by": "first",
+        "precision": "first",
+        "kernel": "first",
+        "n_not_finite": "max",
+        "max_abs": "max",
+        "mean_abs": "mean",
+        "max_relative": "max",
+        "mean_relative": "mean",
         "l2_relative": "mean",
-    }  # fmt: skip
+    }
     return layers.groupby(["method", "layer"], sort=False, as_index=False).agg(how)
 
 

@@ -62,33 +62,67 @@ def main_table(frames: Frames, manifest: Manifest, thresholds_px: Sequence[float
     heads = (
         *_METHOD,
         Head("lost_0px", "lost", True, "Keypoints of the reference that have no partner at the same pixel."),
-        Head("gained_0px", "gained", True, "Keypoints without a partner in the reference at the same pixel, over the "
-             "keypoints of the reference."),
+        Head(
+            "gained_0px",
+            "gained",
+            True,
+            "Keypoints without a partner in the reference at the same pixel, over the keypoints of the reference.",
+        ),
         Head("lost_2px", "lost, 2 px", True, "Keypoints of the reference without a partner within 2 px, one to one."),
-        Head("rank", "rank corr.", True, "Spearman's rank correlation of the scores of keypoints at the same pixel; "
-             "median over the images."),
+        Head(
+            "rank",
+            "rank corr.",
+            True,
+            "Spearman's rank correlation of the scores of keypoints at the same pixel; median over the images.",
+        ),
         Head("turn", "turn, median", True, "Angle between the descriptors of keypoints at the same pixel."),
         Head("turn_max", "turn, max", True, "The largest such angle."),
-        Head("jaccard", "same matches", True, "Jaccard index of the matches, as pairs of coordinates; mean over the "
-             "pairs."),
-        Head("shift", "corner shift", True, "Distance in pixels between the image corners under the estimates of "
-             "reference and method, different orders of the matches; medians."),
+        Head(
+            "jaccard",
+            "same matches",
+            True,
+            "Jaccard index of the matches, as pairs of coordinates; mean over the pairs.",
+        ),
+        Head(
+            "shift",
+            "corner shift",
+            True,
+            "Distance in pixels between the image corners under the estimates of "
+            "reference and method, different orders of the matches; medians.",
+        ),
         Head("floor", "noise floor", True, "The same between estimates of the reference itself."),
-        *(Head(f"flip_{t:g}px", f"flips@{t:g} px", True, f"Probability that reference and method disagree whether the "
-               f"corner error is at most {t:g} px; below it the same within the reference.") for t in thresholds_px),
-    )  # fmt: skip
+        *(
+            Head(
+                f"flip_{t:g}px",
+                f"flips@{t:g} px",
+                True,
+                f"Probability that reference and method disagree whether the "
+                f"corner error is at most {t:g} px; below it the same within the reference.",
+            )
+            for t in thresholds_px
+        ),
+    )
     rows = []
     for row in records(frames.methods):
         flips = (
             beside(row[f"flip_{t:g}px"], row[f"noise_flip_{t:g}px"]) if f"flip_{t:g}px" in row else Cell(DASH)
             for t in thresholds_px
         )
-        rows.append((
-            *_names(row, manifest), share(row["lost_0px"]), share(row["gained_0px"]), share(row["lost_2px"]),
-            Cell(_six(row["score_rank_correlation"])), angle(row["cosine_p50"]), angle(row["cosine_p0"]),
-            share(row.get("match_jaccard", math.nan)), pixels(row.get("corner_shift_px", math.nan)),
-            pixels(row.get("noise_floor_px", math.nan)), *flips,
-        ))  # fmt: skip
+        rows.append(
+            (
+                *_names(row, manifest),
+                share(row["lost_0px"]),
+                share(row["gained_0px"]),
+                share(row["lost_2px"]),
+                Cell(_six(row["score_rank_correlation"])),
+                angle(row["cosine_p50"]),
+                angle(row["cosine_p0"]),
+                share(row.get("match_jaccard", math.nan)),
+                pixels(row.get("corner_shift_px", math.nan)),
+                pixels(row.get("noise_floor_px", math.nan)),
+                *flips,
+            )
+        )
     reference = label(manifest, str(manifest["reference"]))
     note = (
         f"Everything is relative to {reference}. A shift or a flip rate that does not exceed its noise says nothing "
@@ -132,10 +166,17 @@ def tensors_table(frames: Frames, manifest: Manifest) -> Table | None:
         Head("tensor", "tensor", False),
         Head("max_abs", "max", True, "Largest absolute difference of all images."),
         Head("mean_abs", "mean", True, "Mean absolute difference."),
-        *(Head(q, f"{q[1:].removesuffix('_abs')} %", True, "Quantile of the absolute difference; median over the "
-               "images.") for q in quantiles),
+        *(
+            Head(
+                q,
+                f"{q[1:].removesuffix('_abs')} %",
+                True,
+                "Quantile of the absolute difference; median over the images.",
+            )
+            for q in quantiles
+        ),
         *_RELATIVE,
-    )  # fmt: skip
+    )
 
     def cells(row: Row) -> Iterable[Cell]:
         absolute = (number(row[name]) for name in ("max_abs", "mean_abs", *quantiles))
@@ -149,9 +190,12 @@ def layers_table(frames: Frames, manifest: Manifest) -> Table | None:
     if not len(frames.layers):
         return None
     heads = (
-        Head("layer", "layer", False), Head("node", "node", False), Head("precision", "precision", False),
-        Head("kernel", "kernel", False), *_RELATIVE,
-    )  # fmt: skip
+        Head("layer", "layer", False),
+        Head("node", "node", False),
+        Head("precision", "precision", False),
+        Head("kernel", "kernel", False),
+        *_RELATIVE,
+    )
 
     def cells(row: Row) -> Iterable[Cell]:
         return *(Cell(str(row[key])) for key in ("layer", "node", "precision", "kernel")), *_relative(row)
@@ -171,10 +215,12 @@ def keypoints_table(frames: Frames, manifest: Manifest) -> Table:
         *_METHOD,
         *(
             Head(f"{kind}_{r:g}px", f"{kind}, {r:g} px", True, _KINDS[kind])
-            for r in RADII_PX for kind in ("lost", "gained", "moved") if kind != "moved" or r
+            for r in RADII_PX
+            for kind in ("lost", "gained", "moved")
+            if kind != "moved" or r
         ),
         Head("keypoints", "keypoints", True, "Keypoints of the reference in all images."),
-    )  # fmt: skip
+    )
     rows = tuple(
         (*_names(row, manifest), *(share(row[head.key]) for head in heads[2:-1]), number(row["n_keypoints"]))
         for row in records(frames.methods)
@@ -197,11 +243,17 @@ def cosines_table(frames: Frames, manifest: Manifest) -> Table | None:
     names = [f"cosine_p{100 * q:g}" for q in COSINE_QUANTILES]
     heads = (
         *_METHOD,
-        *(Head(name, "min" if name == "cosine_p0" else f"{name[8:]} %", True,
-               "Quantile of the cosine similarity of descriptors at the same pixel; as an angle below it.")
-          for name in names),
+        *(
+            Head(
+                name,
+                "min" if name == "cosine_p0" else f"{name[8:]} %",
+                True,
+                "Quantile of the cosine similarity of descriptors at the same pixel; as an angle below it.",
+            )
+            for name in names
+        ),
         Head("rank_min", "lowest rank corr.", True, "Lowest rank correlation of scores in an image."),
-    )  # fmt: skip
+    )
     rows = tuple(
         (
             *_names(row, manifest),
@@ -219,21 +271,28 @@ def verdicts_table(frames: Frames, manifest: Manifest, thresholds_px: Sequence[f
         return None
     heads = (
         *_METHOD,
-        Head("first_shift_px", "corner shift", True, "Distance of the corners under the first estimates, in pixels; "
-             "median over the pairs."),
+        Head(
+            "first_shift_px",
+            "corner shift",
+            True,
+            "Distance of the corners under the first estimates, in pixels; median over the pairs.",
+        ),
         *(
             Head(f"first_{kind}_{t:g}px", f"{kind}@{t:g} px", True, "Pairs whose first verdict changed.")
-            for t in thresholds_px for kind in ("lost", "gained")
+            for t in thresholds_px
+            for kind in ("lost", "gained")
         ),
         Head("n_pairs", "pairs"),
-    )  # fmt: skip
+    )
     rows = tuple(
         (
-            *_names(row, manifest), pixels(row["first_shift_px"]),
-            *(number(int(row[head.key])) for head in heads[3:-1]), number(row["n_pairs"]),
+            *_names(row, manifest),
+            pixels(row["first_shift_px"]),
+            *(number(int(row[head.key])) for head in heads[3:-1]),
+            number(row["n_pairs"]),
         )
         for row in records(frames.methods)
-    )  # fmt: skip
+    )
     note = "One estimate per pair, matches in the matcher's order. Compare with the flips that noise alone gives."
     return Table("verdicts", "First estimates", caption(manifest), note, heads, (Section("", rows),))
 
@@ -242,19 +301,31 @@ def pairs_table(frames: Frames, manifest: Manifest) -> Table | None:
     """One row per pair and method."""
     if not len(frames.pairs):
         return None
-    keys = [key for key in ("n_matches_reference", "n_matches_other", "match_jaccard", "corner_shift_px",
-                            "noise_floor_px", "first_shift_px") if key in frames.pairs]  # fmt: skip
+    keys = [
+        key
+        for key in (
+            "n_matches_reference",
+            "n_matches_other",
+            "match_jaccard",
+            "corner_shift_px",
+            "noise_floor_px",
+            "first_shift_px",
+        )
+        if key in frames.pairs
+    ]
     texts = ("matches, reference", "matches", "same matches", "corner shift", "noise floor", "first shift")
     heads = (
-        Head("method", "method", False), Head("pair", "pair", False),
+        Head("method", "method", False),
+        Head("pair", "pair", False),
         *(Head(key, text) for key, text in zip(keys, texts, strict=False)),
-    )  # fmt: skip
+    )
     write = {"match_jaccard": share, "n_matches_reference": number, "n_matches_other": number}
     rows = tuple(
         (
-            Cell(label(manifest, row["method"])), Cell(str(row["pair"])),
+            Cell(label(manifest, row["method"])),
+            Cell(str(row["pair"])),
             *(write.get(key, pixels)(row[key]) for key in keys),
         )
         for row in records(frames.pairs)
-    )  # fmt: skip
+    )
     return Table("pairs", "Every pair", caption(manifest), "", heads, (Section("", rows),))

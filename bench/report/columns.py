@@ -14,8 +14,13 @@ MAIN = (f"accuracy{_T}", "auc_5px", "n_keypoints", "n_matches", "inlier_ratio", 
 MATCHING = ("mma_1px", "mma_3px", "mma_5px", "mma_10px", "n_keypoints", "n_matches", "failures", *_TIME)
 """The main table of a protocol without homographies."""
 REPEATABILITY = (
-    "repeatability", "repeatability_one_to_one", "localisation_error_px", "n_keypoints", "failures", *_TIME,
-)  # fmt: skip
+    "repeatability",
+    "repeatability_one_to_one",
+    "localisation_error_px",
+    "n_keypoints",
+    "failures",
+    *_TIME,
+)
 """The main table of a protocol without descriptors."""
 HEADLINE = (f"accuracy{_T}",)
 DIFFERENCES = (f"accuracy{_T}", "auc_5px", "repeatability", "localisation_error_px", "nn_map", "matching_score")

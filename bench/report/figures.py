@@ -58,57 +58,67 @@ def _plots(
     names = ", ".join(labels.values())
     metrics = set(summary.table["metric"].astype(str))
     timed = len(times) > 0 and bool((times["stage"] == "infer").any())
-    headline = "accuracy_3px" if "accuracy_3px" in metrics else next(
-        (m for m in sorted(metrics) if m.startswith("accuracy_")), None
-    )  # fmt: skip
+    headline = (
+        "accuracy_3px"
+        if "accuracy_3px" in metrics
+        else next((m for m in sorted(metrics) if m.startswith("accuracy_")), None)
+    )
     if headline and "latency_median_ms" in metrics:
         yield (
-            "pareto", "Accuracy against time",
+            "pareto",
+            "Accuracy against time",
             f"Scatter plot of homography accuracy against median milliseconds per image with 95 percent intervals: "
             f"{names}. The values are in the main table.",
             lambda: accuracy.pareto(summary.table, labels, headline),
-        )  # fmt: skip
+        )
     if headline:
         threshold = float(headline.removeprefix("accuracy_").removesuffix("px"))
         yield (
-            "corner_error", "Cumulative corner error",
+            "corner_error",
+            "Cumulative corner error",
             f"Curves of the share of pairs below each corner error from 0.1 to 30 pixels, per split: {names}. "
             "Failed pairs are missing from the top of each curve.",
             lambda: accuracy.cumulative_errors(pairs, labels, order),
-        )  # fmt: skip
+        )
         if pairs["pair"].astype(str).str.contains(r"-\d+$").any() and f"accuracy_{threshold:g}px" in pairs:
             yield (
-                "difficulty", "Accuracy by target image",
+                "difficulty",
+                "Accuracy by target image",
                 f"Lines of accuracy at {threshold:g} pixels for each target image of a sequence, per split: {names}.",
                 lambda: accuracy.accuracy_by_difficulty(pairs, labels, threshold, order),
-            )  # fmt: skip
+            )
         posed = pairs["pair"].astype(str).str.extract(accuracy.POSE)[0].notna().any()
         if posed and f"accuracy_{threshold:g}px" in pairs:
             yield (
-                "rotation_scale", "Accuracy by rotation and scale",
+                "rotation_scale",
+                "Accuracy by rotation and scale",
                 f"Lines of accuracy at {threshold:g} pixels over rotation and over scale of the target: {names}.",
                 lambda: accuracy.accuracy_by_pose(pairs, labels, threshold, order),
-            )  # fmt: skip
+            )
     mma_px = [float(t) for t in get(manifest, "protocol", "config", "mma_px", default=range(1, 16))]
     yield (
-        "mma", "Mean matching accuracy",
+        "mma",
+        "Mean matching accuracy",
         f"Curves of the share of correct matches over thresholds from {mma_px[0]:g} to {mma_px[-1]:g} pixels: {names}.",
         lambda: accuracy.mma_curves(pairs, mma_px, labels, order),
-    )  # fmt: skip
+    )
     yield (
-        "repeatability", "Repeatability",
+        "repeatability",
+        "Repeatability",
         f"Bars of repeatability per split with 95 percent intervals: {names}.",
         lambda: accuracy.repeatability_bars(summary.table, labels, order),
-    )  # fmt: skip
+    )
     if timed:
         yield (
-            "stages", "Time by stage",
+            "stages",
+            "Time by stage",
             f"Stacked bars of median milliseconds per image and per pair by stage: {names}. The values are in the "
             "table of costs.",
             lambda: latency.stage_breakdown(summary.table, labels, order),
-        )  # fmt: skip
+        )
         yield (
-            "latency", "Distribution of time per image",
+            "latency",
+            "Distribution of time per image",
             f"Box plots of milliseconds per image on a log scale: {names}.",
             lambda: latency.latency_distribution(times, labels, order),
-        )  # fmt: skip
+        )

@@ -55,9 +55,12 @@ def render_page(
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters["data_uri"] = data_uri
     return environment.get_template("page.html.j2").render(
         title=page_title(manifest),
@@ -117,12 +120,21 @@ def facts(manifest: Manifest) -> list[tuple[str, str]]:
         ("Load average before, after", " → ".join(f"{entry[0]:.2f}" for entry in load if entry)),
         ("Machine", ("noisy" if noise.get("noisy") else "quiet") if "noisy" in noise else ""),
         ("Software", ", ".join(f"{name} {versions[name]}" for name in shown if versions.get(name))),
-        ("Code", f"{str(git.get('commit'))[:12]}{', with uncommitted changes' if git.get('dirty') else ''}"
-                 if git.get("commit") else ""),
-        ("Started, finished", " → ".join(
-            str(get(manifest, key)).replace("T", " ").replace("+00:00", " UTC")
-            for key in ("started", "finished") if get(manifest, key))),
-    )  # fmt: skip
+        (
+            "Code",
+            f"{str(git.get('commit'))[:12]}{', with uncommitted changes' if git.get('dirty') else ''}"
+            if git.get("commit")
+            else "",
+        ),
+        (
+            "Started, finished",
+            " → ".join(
+                str(get(manifest, key)).replace("T", " ").replace("+00:00", " UTC")
+                for key in ("started", "finished")
+                if get(manifest, key)
+            ),
+        ),
+    )
     return [(name, text) for name, text in rows if text]
 
 

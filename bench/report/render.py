@@ -13,6 +13,7 @@ from bench.core import names
 from bench.report.conditions import Manifest, get, label, precision_label
 from bench.report.console import TextColumn, TextSection, build_table, show, terminal, width_of
 from bench.report.tables import Cell, Head, Section, Table, main_table, method_order, published_table
+from bench.summary.table import numbers
 from bench.summary.text import DASH
 
 if TYPE_CHECKING:
@@ -26,12 +27,33 @@ _CONSOLE = re.compile(
 _WIDE = 9
 """Columns from which a LaTeX table writes intervals below their values."""
 _LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}", "×": r"$\times$", "∞": r"$\infty$", "–": "--", "—": "---",
-    "µ": r"$\mu$", "μ": r"$\mu$", "≤": r"$\leq$", "≥": r"$\geq$", "·": r"$\cdot$", "±": r"$\pm$", "−": "$-$",
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "×": r"$\times$",
+    "∞": r"$\infty$",
+    "–": "--",
+    "—": "---",
+    "µ": r"$\mu$",
+    "μ": r"$\mu$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "·": r"$\cdot$",
+    "±": r"$\pm$",
+    "−": "$-$",
     "\n": " ",
-}  # fmt: skip
+}
 
 
 def to_console(table: Table, width: int | None = None) -> RichTable:
@@ -162,7 +184,6 @@ def to_csv(summary: Any, manifest: Manifest) -> str:
 
     A missing value is empty. Equal runs give equal text apart from times.
     """
-    from bench.summary.table import numbers
 
     frame: pd.DataFrame = numbers(summary).copy()
     order = {name: number for number, name in enumerate(method_order(manifest, frame["method"].astype(str)))}

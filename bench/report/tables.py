@@ -13,6 +13,7 @@ from bench.report import columns as cols
 from bench.report.columns import choose, heading, per_split
 from bench.report.conditions import Manifest, caption, get, info, label, precision_label, short_hashes, text
 from bench.report.lookup import SPLITS, Lookup, number
+from bench.runtimes.precision import explain, host_sentence
 from bench.summary.text import DASH, format_difference, format_interval, format_value
 
 if TYPE_CHECKING:
@@ -108,12 +109,7 @@ def method_order(manifest: Manifest, methods: Iterable[str]) -> list[str]:
 
 
 def metric_table(
-    name: str,
-    title: str,
-    wanted: Sequence[str],
-    summary: Any,
-    manifest: Manifest,
-    splits: Sequence[str] | None = None,
+    name: str, title: str, wanted: Sequence[str], summary: Any, manifest: Manifest, splits: Sequence[str] | None = None
 ) -> Table | None:
     """Return methods as rows and metrics as columns, one section per split; None where no such metric exists.
 
@@ -196,14 +192,26 @@ def differences_table(summary: Any, manifest: Manifest, wanted: Sequence[str] = 
         Head("method", "method", False),
         Head("reference", "compared with", False),
         Head("metric", "metric", False),
-        Head("difference", "difference", True, "Method minus reference on the same pairs, with its paired 95 % "
-             "interval over sequences."),
-        Head("mcnemar_p", "McNemar p", True, "Exact test of the pairs on which exactly one of the two succeeds. It "
-             "treats pairs as independent."),
-        Head("noise_floor", "noise floor", True, "How far this metric moves when only the order of the same matches "
-             "changes in the robust estimator."),
+        Head(
+            "difference",
+            "difference",
+            True,
+            "Method minus reference on the same pairs, with its paired 95 % interval over sequences.",
+        ),
+        Head(
+            "mcnemar_p",
+            "McNemar p",
+            True,
+            "Exact test of the pairs on which exactly one of the two succeeds. It treats pairs as independent.",
+        ),
+        Head(
+            "noise_floor",
+            "noise floor",
+            True,
+            "How far this metric moves when only the order of the same matches changes in the robust estimator.",
+        ),
         Head("verdict", "verdict", False),
-    )  # fmt: skip
+    )
     found_rows = records(frame)
     found = list(dict.fromkeys(str(row["split"]) for row in found_rows))
     shown = {c.name: c for c in choose((str(row["metric"]) for row in found_rows), wanted)}
@@ -230,9 +238,11 @@ def differences_table(summary: Any, manifest: Manifest, wanted: Sequence[str] = 
         if rows:
             sections.append(Section(SPLITS.get(split, f"Split {split}"), tuple(rows)))
     note = "A difference whose interval contains zero, or that is below the noise floor, is not a difference."
-    return Table(
-        "differences", "Differences to the reference method", caption(manifest), note, heads, tuple(sections)
-    ) if sections else None  # fmt: skip
+    return (
+        Table("differences", "Differences to the reference method", caption(manifest), note, heads, tuple(sections))
+        if sections
+        else None
+    )
 
 
 def published_table(published: pd.DataFrame | None, manifest: Manifest) -> Table | None:
@@ -246,10 +256,15 @@ def published_table(published: pd.DataFrame | None, manifest: Manifest) -> Table
     if published is None or not len(published):
         return None
     heads = (
-        Head("method", "method", False), Head("split", "split", False), Head("metric", "metric", False),
-        Head("ours", "this run"), Head("published", "published"), Head("difference", "difference"),
-        Head("status", "status", False), Head("source", "source", False),
-    )  # fmt: skip
+        Head("method", "method", False),
+        Head("split", "split", False),
+        Head("metric", "metric", False),
+        Head("ours", "this run"),
+        Head("published", "published"),
+        Head("difference", "difference"),
+        Head("status", "status", False),
+        Head("source", "source", False),
+    )
     rows = []
     for row in records(published):
         known = column(str(row["metric"]))
@@ -270,9 +285,7 @@ def published_table(published: pd.DataFrame | None, manifest: Manifest) -> Table
     note = (
         "Shown because protocol and data set are the published ones. Status: what is known about the published value."
     )
-    return Table(
-        "published", "Published numbers", caption(manifest), note, heads, (Section("", tuple(rows)),)
-    )  # fmt: skip
+    return Table("published", "Published numbers", caption(manifest), note, heads, (Section("", tuple(rows)),))
 
 
 def failures_table(summary: Any, manifest: Manifest) -> Table | None:
@@ -293,20 +306,29 @@ def scene_table(pairs: pd.DataFrame, manifest: Manifest) -> Table | None:
     means = pairs.groupby(["sequence", "method"], sort=True, observed=True)[wanted].mean().to_dict()
     counts = pairs.groupby("sequence", sort=True, observed=True)["pair"].nunique().to_dict()
     splits = pairs.groupby("sequence", observed=True)["split"].first().to_dict()
-    methods = [m for m in method_order(manifest, pairs["method"].astype(str))
-               if any(number(means.get((s, m))) is not None for s in counts)]  # fmt: skip
+    methods = [
+        m
+        for m in method_order(manifest, pairs["method"].astype(str))
+        if any(number(means.get((s, m))) is not None for s in counts)
+    ]
     heads = (
-        Head("sequence", "scene", False), Head("split", "split", False), Head("pairs", "pairs"),
+        Head("sequence", "scene", False),
+        Head("split", "split", False),
+        Head("pairs", "pairs"),
         *(Head(method, label(manifest, method)) for method in methods),
-    )  # fmt: skip
+    )
     rows = tuple(
         (
-            Cell(str(scene)), Cell(str(splits[scene])), Cell(str(n), value=float(n)),
-            *(Cell(format_value("share", number(means.get((scene, m)))), value=number(means.get((scene, m))))
-              for m in methods),
+            Cell(str(scene)),
+            Cell(str(splits[scene])),
+            Cell(str(n), value=float(n)),
+            *(
+                Cell(format_value("share", number(means.get((scene, m)))), value=number(means.get((scene, m))))
+                for m in methods
+            ),
         )
         for scene, n in counts.items()
-    )  # fmt: skip
+    )
     title = "Accuracy at 3 px by scene" if wanted == "accuracy_3px" else "Repeatability by scene"
     return Table("scenes", title, caption(manifest), "Mean over the scene's pairs.", heads, (Section("", rows),))
 
@@ -318,10 +340,13 @@ def precision_table(manifest: Manifest) -> Table | None:
         return None
     keys = ("requested", "resolved", "executed", "label")
     heads = (
-        Head("method", "method", False), Head("backend", "backend", False),
-        *(Head(key, key, False) for key in keys), Head("meaning", "in words", False),
-        Head("threads", "threads", False), Head("model", "model", False),
-    )  # fmt: skip
+        Head("method", "method", False),
+        Head("backend", "backend", False),
+        *(Head(key, key, False) for key in keys),
+        Head("meaning", "in words", False),
+        Head("threads", "threads", False),
+        Head("model", "model", False),
+    )
     rows = []
     for name in methods:
         known = info(manifest, name)
@@ -336,7 +361,6 @@ def precision_table(manifest: Manifest) -> Table | None:
                 Cell(short_hashes(known.get("fingerprint")) or DASH),
             )
         )
-    from bench.runtimes.precision import host_sentence
 
     note = (
         "Requested in the configuration; resolved by the runtime; executed as read from the compiled model, by layer."
@@ -355,7 +379,6 @@ def _shares(value: Any) -> str:
 
 def _in_words(manifest: Manifest, method: str) -> str:
     """What the precision of a SuperPoint method means on the host; empty for other methods."""
-    from bench.runtimes.precision import explain
 
     config = get(manifest, "methods", method, "config", default={})
     executed = get(info(manifest, method), "precision", "executed", default={})

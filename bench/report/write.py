@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import StoreError
-from bench.core.files import read_bytes, read_json
+from bench.core.files import read_bytes, read_json, write_atomic
 from bench.core.records import record
 from bench.report import columns as cols
 from bench.report import render, tables
@@ -70,7 +70,6 @@ def write_report(
     ValueError
         If the summary holds no metric that the main table shows.
     """
-    from bench.core.files import write_atomic
 
     made = _tables(summary, manifest, pairs)
     write_atomic(run_dir / "summary.csv", render.to_csv(summary, manifest).encode())
@@ -121,8 +120,6 @@ def _tables(summary: Any, manifest: Manifest, pairs: pd.DataFrame) -> _Tables:
 def _write_drawings(folder: Path, drawings: Sequence[MatchDrawing]) -> None:
     """Write each drawing as JPEG, at most 1280 px wide, and what it shows into an index."""
     import cv2
-
-    from bench.core.files import write_atomic
 
     index = []
     for number, drawing in enumerate(drawings, start=1):

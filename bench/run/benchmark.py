@@ -20,8 +20,12 @@ from bench.core.errors import ConfigError, DiskFullError, StoreError
 from bench.core.files import LOCK, locked, new_directory, plain, read_parquet, seal, write_atomic, write_parquet
 from bench.core.interruption import resumable
 from bench.core.names import safe_name, to_csv
+from bench.core.progress import progress
 from bench.core.types import Context, DataSet, MethodInfo
+from bench.data import load
 from bench.features.base import Checks, runnable
+from bench.report.write import write_report
+from bench.run.estimators import summarise_sweep
 from bench.run.manifest import (
     COMPLETE,
     DatasetRecord,
@@ -32,8 +36,11 @@ from bench.run.manifest import (
     write_manifest,
 )
 from bench.run.store import RunStore, finished_manifest, open_finished
+from bench.run.throughput import measure
+from bench.run.worker import Worker
 from bench.schema import ImportedConfig, MethodConfig, RunConfig, TimeoutsConfig
 from bench.schema.identity import protocol_hash
+from bench.summary.table import summarise
 from bench.timing import host, noise
 
 if TYPE_CHECKING:
@@ -85,7 +92,6 @@ def run(config: RunConfig, command: list[str] | None = None) -> Run:
     BenchError
         With what was wrong, where, and what to do next. Everything measured before stays in the run directory.
     """
-    from bench.data import load
 
     methods, left_out = runnable(_methods(config))
     dataset = load(config.dataset, Path(config.data_root))
@@ -121,7 +127,11 @@ def _manifest(config: RunConfig, command: list[str], dataset: DataSet, methods: 
     return Manifest(
         protocol=ProtocolRecord(protocol.name, protocol_hash(protocol), protocol.version, asdict(protocol)),
         dataset=DatasetRecord(
-            dataset.name, dataset.digest, dataset.note, dataset.sequences_expected, dataset.pairs_expected,
+            dataset.name,
+            dataset.digest,
+            dataset.note,
+            dataset.sequences_expected,
+            dataset.pairs_expected,
             [pair.name for pair in dataset.pairs],
         ),
         identity=_identity(config, dataset, methods),
@@ -136,15 +146,18 @@ def _manifest(config: RunConfig, command: list[str], dataset: DataSet, methods: 
         versions=versions,
         git=host.git_commit(Path(__file__).parent),
         rows_expected=len(methods) * len(dataset.pairs),
-    )  # fmt: skip
+    )
 
 
 def _continued(wanted: Manifest, earlier: Manifest) -> Manifest:
     """The manifest of this command with what stays true of the earlier one."""
     return replace(
-        wanted, started=earlier.started or wanted.started, sessions=earlier.sessions, methods=earlier.methods,
+        wanted,
+        started=earlier.started or wanted.started,
+        sessions=earlier.sessions,
+        methods=earlier.methods,
         load_before=earlier.load_before,
-    )  # fmt: skip
+    )
 
 
 def _extract(
@@ -183,8 +196,6 @@ def _extract(
             pairwise,
         )
         if config.latency.throughput_s > 0:
-            from bench.run.throughput import measure
-
             throughput = measure(workers, items, config.protocol.image, config.latency.throughput_s)
         for name, worker in workers.items():
             if worker.pid() is not None:
@@ -221,7 +232,6 @@ def _described(
 def _evaluate(
     config: RunConfig, dataset: DataSet, infos: Mapping[str, MethodInfo], store: RunStore, manifest: Manifest
 ) -> Run:
-    from bench.run.estimators import summarise_sweep
     from bench.run.evaluation import entries, evaluate_all
 
     pairs, swept = evaluate_all(
@@ -292,7 +302,6 @@ def read(directory: Path) -> Run:
     StoreError
         If `directory` holds no finished run.
     """
-    from bench.summary.table import summarise
 
     found = open_finished(directory)
     found.manifest.protocol_config()
@@ -322,7 +331,6 @@ def render(directory: Path) -> Run:
 
 
 def _render(directory: Path, drawings: Sequence[MatchDrawing] | None = None) -> Run:
-    from bench.report.write import write_report
 
     found = read(directory)
     report = write_report(directory, found.manifest, found.pairs, found.times, found.summary, drawings)
@@ -386,8 +394,6 @@ def _digest(content: object) -> str:
 def _workers(
     methods: Mapping[str, MethodConfig], context: Context, store: RunStore, timeouts: TimeoutsConfig
 ) -> Iterator[dict[str, Worker]]:
-    from bench.core.progress import progress
-    from bench.run.worker import Worker
 
     with ExitStack() as stack, progress("load methods", len(methods)) as step:
         # Libraries are imported side by side, models are loaded one after another: their time to load is a result.
@@ -423,9 +429,10 @@ def _times(
         if column in pairs:
             timed = pairs.loc[pairs[column].notna(), ["method", "pair", column]]
             frames.append(
-                pd.DataFrame({"method": timed["method"], "item": timed["pair"], "stage": stage, "ms": timed[column]})
-                .assign(repeat=0, block=-1, order=-1, height=0, width=0, session=timed.get("session", 0))
-            )  # fmt: skip
+                pd.DataFrame(
+                    {"method": timed["method"], "item": timed["pair"], "stage": stage, "ms": timed[column]}
+                ).assign(repeat=0, block=-1, order=-1, height=0, width=0, session=timed.get("session", 0))
+            )
     times = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
     order = ["repeat", "block", "order", "method", "item", "stage"]
     return times.sort_values(order, kind="stable", ignore_index=True)

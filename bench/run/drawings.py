@@ -44,13 +44,7 @@ def draw_run(
 
 
 def solve_again(
-    dataset: DataSet,
-    method: str,
-    entry: Entry,
-    name: str,
-    protocol: ProtocolConfig,
-    store: RunStore,
-    seed: int,
+    dataset: DataSet, method: str, entry: Entry, name: str, protocol: ProtocolConfig, store: RunStore, seed: int
 ) -> MatchInput | None:
     """Matches and first estimate of a pair, as its row was measured.
 

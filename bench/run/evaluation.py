@@ -175,12 +175,7 @@ def _evaluate_sequence(task: _Task) -> tuple[_Rows, _Rows]:
 
 
 def _evaluate_pair(
-    pair: Pair,
-    images: Mapping[str, EvaluatedImage],
-    store: RunStore,
-    task: _Task,
-    rows: _Rows,
-    swept: _Rows,
+    pair: Pair, images: Mapping[str, EvaluatedImage], store: RunStore, task: _Task, rows: _Rows, swept: _Rows
 ) -> None:
     image_ref, image_target = images[pair.reference.key], images[pair.target.key]
     prepared = prepare_pair(pair, image_ref, image_target, task.protocol.image)

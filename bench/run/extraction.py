@@ -272,9 +272,14 @@ def stage_rows(
 ) -> list[dict[str, object]]:
     """Rows of times.parquet for one extraction."""
     common = {
-        "method": method, "item": key, "repeat": repeat, "block": block, "order": order,
-        "height": size.height, "width": size.width,
-    }  # fmt: skip
+        "method": method,
+        "item": key,
+        "repeat": repeat,
+        "block": block,
+        "order": order,
+        "height": size.height,
+        "width": size.width,
+    }
     stages = {"preprocess": times.preprocess_ms, "infer": times.infer_ms, "decode": times.decode_ms}
     return [{**common, "stage": stage, "ms": ms} for stage, ms in stages.items() if np.isfinite(ms)]
 
@@ -287,6 +292,13 @@ def _machine_row(stage: str, ms: float, repeat: int, block: int) -> dict[str, ob
     """Row of times.parquet about the machine during a block: the calibration kernel and its interruptions, the block's
     duration, and how much of it neighbours took."""
     return {
-        "method": "calibration", "item": "", "stage": stage, "repeat": repeat, "block": block, "order": -1,
-        "height": 0, "width": 0, "ms": ms,
-    }  # fmt: skip
+        "method": "calibration",
+        "item": "",
+        "stage": stage,
+        "repeat": repeat,
+        "block": block,
+        "order": -1,
+        "height": 0,
+        "width": 0,
+        "ms": ms,
+    }

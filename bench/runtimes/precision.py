@@ -57,12 +57,14 @@ def layers(compiled: Any) -> list[dict[str, str]]:
         facts = {key: str(getattr(value, "value", value)) for key, value in op.get_rt_info().items()}
         if facts.get("layerType") not in ("Const", "Input", "Output", None):
             kernel = facts.get("primitiveType", "unknown")
-            rows.append({
-                "name": op.get_friendly_name(),
-                "type": facts["layerType"],
-                "precision": executed(kernel, facts.get("runtimePrecision", "unknown")),
-                "kernel": kernel,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "name": op.get_friendly_name(),
+                    "type": facts["layerType"],
+                    "precision": executed(kernel, facts.get("runtimePrecision", "unknown")),
+                    "kernel": kernel,
+                }
+            )
     return rows
 
 

@@ -108,8 +108,11 @@ def register() -> None:
         store.store(group="dataset", name=f"schema_{name}", node=dataset)
     store.store(group="model", name="schema", node=ModelConfig)
     for name, method in (
-        ("superpoint", SuperPointConfig), ("opencv", OpenCVConfig), ("detector", DetectorConfig),
-        ("imported", ImportedConfig), ("custom", CustomConfig),
-    ):  # fmt: skip
+        ("superpoint", SuperPointConfig),
+        ("opencv", OpenCVConfig),
+        ("detector", DetectorConfig),
+        ("imported", ImportedConfig),
+        ("custom", CustomConfig),
+    ):
         store.store(group="method", name=f"schema_{name}", node=method)
     store.store(group="latency", name="schema", node=LatencyConfig)

@@ -128,10 +128,7 @@ class KeypointsConfig:
 
 
 MATCHERS = Door(
-    "matcher",
-    "bench.matchers",
-    "create",
-    dict.fromkeys(("mutual_nn", "nn", "none"), "bench.matching.nearest:match"),
+    "matcher", "bench.matchers", "create", dict.fromkeys(("mutual_nn", "nn", "none"), "bench.matching.nearest:match")
 )
 
 
@@ -155,9 +152,18 @@ class MatcherConfig:
 
 
 _ESTIMATORS = (
-    "opencv_ransac", "opencv_lmeds", "opencv_rho", "usac_default", "usac_fast", "usac_accurate", "usac_prosac",
-    "usac_magsac", "poselib", "dlt", "none",
-)  # fmt: skip
+    "opencv_ransac",
+    "opencv_lmeds",
+    "opencv_rho",
+    "usac_default",
+    "usac_fast",
+    "usac_accurate",
+    "usac_prosac",
+    "usac_magsac",
+    "poselib",
+    "dlt",
+    "none",
+)
 ESTIMATORS = Door(
     "estimator", "bench.estimators", "create", dict.fromkeys(_ESTIMATORS, "bench.geometry.estimation:estimate")
 )

@@ -33,9 +33,14 @@ class DifferenceOf(Protocol):
     """Paired values (N,) or (N, R), clusters (N,) -> difference; see :func:`bench.stats.share_difference`."""
 
     def __call__(
-        self, candidate: ArrayLike, reference: ArrayLike, codes: Ints, draws: int = ..., seed: int = ...,
+        self,
+        candidate: ArrayLike,
+        reference: ArrayLike,
+        codes: Ints,
+        draws: int = ...,
+        seed: int = ...,
         level: float = ...,
-    ) -> Difference: ...  # fmt: skip
+    ) -> Difference: ...
 
 
 INTERVAL_OF: Mapping[str, IntervalOf] = MappingProxyType(

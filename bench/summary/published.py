@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.core.errors import DataError
 from bench.core.frames import records
 from bench.core.resources import resource
+from bench.metrics.columns import column
 from bench.schema import ProtocolConfig
 from bench.schema.identity import protocol_hash
 from bench.schema.presets import preset, preset_names
@@ -20,9 +21,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = (
-    "source", "where", "commit_or_table", "protocol", "dataset", "split", "method", "metric", "value", "unit", "status",
+    "source",
+    "where",
+    "commit_or_table",
+    "protocol",
+    "dataset",
+    "split",
+    "method",
+    "metric",
+    "value",
+    "unit",
+    "status",
     "note",
-)  # fmt: skip
+)
 STATUSES = ("verified", "stale", "inconsistent", "other_weights")
 SPLITS = ("all", "i", "v")
 COMPARISON = ("source", "method", "split", "metric", "published", "ours", "difference", "low", "high", "status")
@@ -50,8 +61,6 @@ def load(folder: Path | None = None) -> pd.DataFrame:
         With file and row, if a column, status, split, metric or value is not possible.
     """
     import pandas as pd
-
-    from bench.metrics.columns import column
 
     folder = folder or resource("published")
     frames = []
@@ -121,8 +130,16 @@ def compare(table: pd.DataFrame, manifest: Mapping[str, Any], protocol: Protocol
         for theirs in records(known[fits & (known["split"] == ours["split"])]):
             size, low, high = (float(ours[key]) - theirs["value"] for key in ("value", "low", "high"))
             cells = (
-                theirs["source"], ours["method"], ours["split"], ours["metric"], theirs["value"], ours["value"], size,
-                low, high, theirs["status"],
-            )  # fmt: skip
+                theirs["source"],
+                ours["method"],
+                ours["split"],
+                ours["metric"],
+                theirs["value"],
+                ours["value"],
+                size,
+                low,
+                high,
+                theirs["status"],
+            )
             rows.append(dict(zip(COMPARISON, cells, strict=True)))
     return pd.DataFrame(rows, columns=list(COMPARISON)) if rows else None

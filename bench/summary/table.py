@@ -20,6 +20,7 @@ from bench.core.frames import records
 from bench.metrics.columns import column, columns
 from bench.metrics.record import threshold_name, threshold_px
 from bench.schema import ProtocolConfig
+from bench.schema.identity import protocol_from
 from bench.stats import (
     DIFFERENCE_OF,
     INTERVAL_OF,
@@ -34,18 +35,33 @@ from bench.stats import (
     quantile_ratio,
 )
 from bench.summary.measures import Measure, failure_counts, measures
+from bench.summary.published import compare
 from bench.summary.text import DASH, format_interval, format_value
 from bench.timing.noise import machine, widen
 
 TABLE = ("method", "split", "metric", "value", "low", "high", "unit", "n_pairs", "n_sequences")
 DIFFERENCES = (
-    "method", "reference", "split", "metric", "difference", "low", "high", "mcnemar_p", "noise_floor", "verdict",
-)  # fmt: skip
+    "method",
+    "reference",
+    "split",
+    "metric",
+    "difference",
+    "low",
+    "high",
+    "mcnemar_p",
+    "noise_floor",
+    "verdict",
+)
 STAGES = ("preprocess", "infer", "decode")
 COSTS = (
-    "load_ms", "compile_ms", "compile_cold_ms", "compile_cached_ms", "first_inference_ms", "throughput_per_s",
+    "load_ms",
+    "compile_ms",
+    "compile_cold_ms",
+    "compile_cached_ms",
+    "first_inference_ms",
+    "throughput_per_s",
     "peak_memory_mb",
-)  # fmt: skip
+)
 
 IDENTICAL = "identical"
 BELOW_NOISE = "below the noise of the estimator"
@@ -132,16 +148,19 @@ def summarise(
     reference : str
         Method the others are compared with.
     """
-    from bench.schema.identity import protocol_from
-    from bench.summary.published import compare
 
     config = manifest.get("config", {})
     protocol = protocol_from(manifest["protocol"]["config"])
     infos = {name: method.get("info", {}) for name, method in manifest.get("methods", {}).items()}
     summary = summarise_rows(
-        pairs, times, infos, protocol, int(draws or config.get("bootstrap_draws", 2000)),
-        int(config.get("seed", 0) if seed is None else seed), reference,
-    )  # fmt: skip
+        pairs,
+        times,
+        infos,
+        protocol,
+        int(draws or config.get("bootstrap_draws", 2000)),
+        int(config.get("seed", 0) if seed is None else seed),
+        reference,
+    )
     extra = _throughput(manifest)
     table = pd.concat([summary.table, pd.DataFrame(extra, columns=list(TABLE))]) if extra else summary.table
     table = table.reset_index(drop=True)
@@ -196,12 +215,7 @@ def summarise_rows(
 
 
 def _row(
-    method: str,
-    split: str,
-    metric: str,
-    interval: Interval,
-    n_pairs: float = math.nan,
-    n_sequences: float = math.nan,
+    method: str, split: str, metric: str, interval: Interval, n_pairs: float = math.nan, n_sequences: float = math.nan
 ) -> dict[str, object]:
     unit = column(metric).unit
     cells = (method, split, metric, interval.value, interval.low, interval.high, unit, n_pairs, n_sequences)

@@ -15,13 +15,42 @@ from pathlib import Path
 from bench.core.processes import call_in_child
 
 _KERNEL_FLAGS = (
-    "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_tile",
-    "amx_bf16", "amx_int8", "amx_fp16", "neon", "asimd", "asimdhp", "bf16", "i8mm", "sve",
-)  # fmt: skip
+    "avx",
+    "avx2",
+    "fma",
+    "f16c",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_tile",
+    "amx_bf16",
+    "amx_int8",
+    "amx_fp16",
+    "neon",
+    "asimd",
+    "asimdhp",
+    "bf16",
+    "i8mm",
+    "sve",
+)
 _PACKAGES = (
-    "superpoint-bench", "tensorflow", "keras", "openvino", "nncf", "numpy", "opencv-contrib-python",
-    "opencv-contrib-python-headless", "pandas", "pyarrow", "scipy", "scikit-image", "hydra-core", "poselib",
-)  # fmt: skip
+    "superpoint-bench",
+    "tensorflow",
+    "keras",
+    "openvino",
+    "nncf",
+    "numpy",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "scikit-image",
+    "hydra-core",
+    "poselib",
+)
 
 
 def available_cpus() -> int:

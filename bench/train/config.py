@@ -8,19 +8,9 @@ from typing import Annotated
 from omegaconf import MISSING
 
 from bench.core.errors import ConfigError
-from bench.schema.values import (
-    Batch,
-    Folder,
-    Found,
-    Items,
-    OneOf,
-    Probability,
-    Range,
-    Seed,
-    Share,
-    Threads,
-)
+from bench.schema.values import Batch, Folder, Found, Items, OneOf, Probability, Range, Seed, Share, Threads
 from bench.train.photometric import PhotometricConfig
+from bench.train.synthetic_shapes import SHAPES
 from bench.train.warps import WarpConfig
 
 STAGES = ("synthetic_shapes", "magicpoint", "adapt", "superpoint")
@@ -59,7 +49,6 @@ class SyntheticShapesConfig:
     photometric: PhotometricConfig = field(default_factory=PhotometricConfig)
 
     def validate(self, key: str) -> None:
-        from bench.train.synthetic_shapes import SHAPES
 
         for shape in self.shapes:
             OneOf(tuple(sorted(SHAPES))).check(f"{key}.shapes", shape)

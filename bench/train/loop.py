@@ -92,10 +92,7 @@ def _make_learner(stage: Stage) -> Any:
 
     learner = Learner()
     optimizer = keras.optimizers.AdamW(
-        OneCycle(),
-        weight_decay=stage.optimizer.weight_decay,
-        beta_2=0.99,
-        global_clipnorm=stage.optimizer.clip_norm,
+        OneCycle(), weight_decay=stage.optimizer.weight_decay, beta_2=0.99, global_clipnorm=stage.optimizer.clip_norm
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     learner.compile(optimizer=optimizer, jit_compile=keras.backend.backend() == "jax")

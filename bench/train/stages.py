@@ -12,15 +12,12 @@ from bench.core.errors import ConfigError
 from bench.core.files import write_atomic
 from bench.models.network import build_network
 from bench.models.weights import load_weights, network_weights, set_network_weights
+from bench.train.adapt import adapt_folder, labels_digest, load_photographs
 from bench.train.config import TrainConfig
-from bench.train.data import (
-    PREVIEW_STREAM,
-    generator,
-    magicpoint_batch,
-    superpoint_batch,
-    synthetic_sample,
-)
+from bench.train.data import PREVIEW_STREAM, generator, magicpoint_batch, superpoint_batch, synthetic_sample
 from bench.train.loop import Cadence, Stage, fit
+from bench.train.losses import detector_loss, hinge_loss, info_nce_loss, sample_descriptors
+from bench.train.synthetic_shapes import SHAPES
 
 
 def _cadence(config: TrainConfig) -> Cadence:
@@ -30,8 +27,6 @@ def _cadence(config: TrainConfig) -> Cadence:
 def synthetic_shapes(config: TrainConfig, out: Path) -> Path:
     """Draw a grid of samples with their corners, one row a shape, and return the PNG."""
     import cv2
-
-    from bench.train.synthetic_shapes import SHAPES
 
     zoom = 2
     rows = []
@@ -55,8 +50,6 @@ def synthetic_shapes(config: TrainConfig, out: Path) -> Path:
 def magicpoint(config: TrainConfig, out: Path) -> Path:
     """Train the detector on Synthetic Shapes and return its weight file."""
     import keras
-
-    from bench.train.losses import detector_loss
 
     keras.utils.set_random_seed(config.seed)
     network = build_network(descriptors=False, dtype=config.dtype)
@@ -87,7 +80,6 @@ def magicpoint(config: TrainConfig, out: Path) -> Path:
 
 def adapt(config: TrainConfig, out: Path) -> Path:
     """Find the keypoints of every photograph by Homographic Adaptation and return the folder of labels."""
-    from bench.train.adapt import adapt_folder
 
     weights = Path(config.adapt.weights) if config.adapt.weights else out / "magicpoint" / "weights.npz"
     if config.adapt.detector in ("magicpoint", "both") and not weights.is_file():
@@ -99,9 +91,6 @@ def adapt(config: TrainConfig, out: Path) -> Path:
 def superpoint(config: TrainConfig, out: Path) -> Path:
     """Train detector and descriptors on pairs of warped photographs and return the weight file."""
     import keras
-
-    from bench.train.adapt import labels_digest, load_photographs
-    from bench.train.losses import detector_loss, hinge_loss, info_nce_loss, sample_descriptors
 
     settings = config.superpoint
     labels = out / "adapt"

@@ -146,7 +146,12 @@ def run_apart(case: Case, folder: Path, timeout_s: float = 120) -> Ended:
     place.mkdir(exist_ok=True)
     done = subprocess.run(
         [sys.executable, "-m", "bench", *filled(case, folder)],
-        cwd=place, env={**os.environ, **case.environment}, capture_output=True, text=True, errors="replace",
-        timeout=timeout_s, check=False,
-    )  # fmt: skip
+        cwd=place,
+        env={**os.environ, **case.environment},
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout_s,
+        check=False,
+    )
     return Ended(done.returncode, done.stderr)

@@ -69,9 +69,11 @@ def share_cell(
     low, high = share_limits(verdict_moments(hits, pairs))
     low_b, high_b = (np.clip(side, 0, 1) for side in percentile_bootstrap(hits / pairs))
     return (
-        float(covered(low, high, truth)), float((high - low).mean()),
-        float(covered(low_b, high_b, truth)), float((high_b - low_b).mean()),
-    )  # fmt: skip
+        float(covered(low, high, truth)),
+        float((high - low).mean()),
+        float(covered(low_b, high_b, truth)),
+        float((high_b - low_b).mean()),
+    )
 
 
 def difference_cell(

@@ -28,10 +28,16 @@ VGA = Size(480, 640)
 
 def method(backend: str, cache: Path, size: Size = VGA, **keys: object) -> SuperPointExtractor:
     config = SuperPointConfig(
-        backend=backend, model=ModelConfig("builtin"), max_keypoints=1000, threads=1, nms=NmsConfig("box", 8, 0.1),
-        min_probability=0.001, border_px=0, homographic_adaptation=HomographicAdaptationConfig(),
+        backend=backend,
+        model=ModelConfig("builtin"),
+        max_keypoints=1000,
+        threads=1,
+        nms=NmsConfig("box", 8, 0.1),
+        min_probability=0.001,
+        border_px=0,
+        homographic_adaptation=HomographicAdaptationConfig(),
         **keys,  # type: ignore[arg-type]
-    )  # fmt: skip
+    )
     extractor = create("method", config, Context(threads=1, cache=cache, data_root=cache))
     assert isinstance(extractor, SuperPointExtractor)
     extractor.warm_up(size)

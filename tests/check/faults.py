@@ -62,9 +62,14 @@ def bilinear(dense: NDArray[np.float32], xy: NDArray[np.float32]) -> NDArray[np.
 
 def create(name: str, config: CustomConfig, context: Context) -> Faulty:
     settings = SuperPointConfig(
-        backend="openvino", model=ModelConfig(kind="builtin"), max_keypoints=config.max_keypoints,
-        threads=config.threads, nms=NmsConfig(kind="box", size=8, iou=0.1), min_probability=0.001, border_px=0,
-    )  # fmt: skip
+        backend="openvino",
+        model=ModelConfig(kind="builtin"),
+        max_keypoints=config.max_keypoints,
+        threads=config.threads,
+        nms=NmsConfig(kind="box", size=8, iou=0.1),
+        min_probability=0.001,
+        border_px=0,
+    )
     return Faulty(superpoint.create(name, settings, context), str(config.params["fault"]))
 
 

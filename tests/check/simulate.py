@@ -116,11 +116,14 @@ def rows(world: World, change: Change = UNCHANGED, seed: int = 1) -> pd.DataFram
         errors = np.exp(log_error[:, None] + order_sd[:, None] * rng.standard_normal((n, world.repeats)))
         errors[hopeless] = np.inf
         columns: dict[str, Any] = {
-            "method": method, "pair": [pair for _, pair in names], "sequence": [s for s, _ in names],
+            "method": method,
+            "pair": [pair for _, pair in names],
+            "sequence": [s for s, _ in names],
             "split": np.where(sequence % 2 == 0, "v", "i"),
             "outcome": np.where(hopeless, "estimation_failed", "ok"),
-            "corner_errors_px": list(errors), "corner_error_px": errors[:, 0],
-        }  # fmt: skip
+            "corner_errors_px": list(errors),
+            "corner_error_px": errors[:, 0],
+        }
         for t in THRESHOLDS_PX:
             columns[f"accuracy_{t:g}px"] = (errors <= t).mean(axis=1)
         for name, level in LEVELS.items():
@@ -158,11 +161,18 @@ def times(world: World, change: Change = UNCHANGED, seed: int = 1, block: int = 
         spikes = np.where(rng.random(images) < 0.03, rng.exponential(0.5, images), 0.0)
         ms = 300 * change.latency * cost * drift[which] * felt[which] * (np.exp(rng.normal(0, 0.02, images)) + spikes)
         frames.append(
-            pd.DataFrame({
-                "method": method, "repeat": 0, "block": which, "item": [f"i{i:05d}" for i in range(images)], "ms": ms,
-                "calibration_ms": calibration[which], "taken": taken[which],
-            })
-        )  # fmt: skip
+            pd.DataFrame(
+                {
+                    "method": method,
+                    "repeat": 0,
+                    "block": which,
+                    "item": [f"i{i:05d}" for i in range(images)],
+                    "ms": ms,
+                    "calibration_ms": calibration[which],
+                    "taken": taken[which],
+                }
+            )
+        )
     return pd.concat(frames, ignore_index=True)
 
 
@@ -170,17 +180,30 @@ def header(world: World) -> dict[str, Any]:
     """What a manifest says about this world."""
     return {
         "protocol": {"name": "simulated", "version": 1, "hash": "0"},
-        "dataset": {"name": "simulated", "digest": str(world.seed), "note": f"{world.sequences} of {world.sequences} "
-                    "sequences", "pairs": [pair for _, pair in world.names()]},
-        "seeds": {"run": 0}, "threads": 2, "host": {"fingerprint": "host", "cpu": "simulated", "usable_cores": 2},
-        "noise": {"noisy": False}, "versions": {"numpy": "2"}, "git": {}, "latency_mode": "quick",
+        "dataset": {
+            "name": "simulated",
+            "digest": str(world.seed),
+            "note": f"{world.sequences} of {world.sequences} sequences",
+            "pairs": [pair for _, pair in world.names()],
+        },
+        "seeds": {"run": 0},
+        "threads": 2,
+        "host": {"fingerprint": "host", "cpu": "simulated", "usable_cores": 2},
+        "noise": {"noisy": False},
+        "versions": {"numpy": "2"},
+        "git": {},
+        "latency_mode": "quick",
         "repeats": world.repeats,
         "methods": {
-            name: {"label": name, "precision": {"requested": "f32", "executed": "f32"}, "fingerprint": {"sha256": "a"},
-                   "config": {}}
+            name: {
+                "label": name,
+                "precision": {"requested": "f32", "executed": "f32"},
+                "fingerprint": {"sha256": "a"},
+                "config": {},
+            }
             for name in world.methods
         },
-    }  # fmt: skip
+    }
 
 
 def evidence(world: World, change: Change = UNCHANGED, seed: int = 1, with_times: bool = False) -> Evidence:
@@ -219,27 +242,39 @@ def write_run(directory: Path, world: World, change: Change = UNCHANGED, seed: i
     directory.mkdir(parents=True)
     facts = header(world)
     manifest = {
-        "schema_version": 1, "status": "complete",
+        "schema_version": 1,
+        "status": "complete",
         "protocol": {
-            **facts["protocol"], "config": {"estimator": {"repeats": world.repeats}, "mma_px": [1.0, 2.0, 3.0]}
+            **facts["protocol"],
+            "config": {"estimator": {"repeats": world.repeats}, "mma_px": [1.0, 2.0, 3.0]},
         },
-        "dataset": facts["dataset"], "seeds": facts["seeds"], "threads": 2,
-        "host": {"hash": "host", "cpu": "simulated", "usable_cores": 2}, "noise": facts["noise"],
-        "versions": facts["versions"], "git": {}, "config": {"latency": {"mode": "quick"}},
+        "dataset": facts["dataset"],
+        "seeds": facts["seeds"],
+        "threads": 2,
+        "host": {"hash": "host", "cpu": "simulated", "usable_cores": 2},
+        "noise": facts["noise"],
+        "versions": facts["versions"],
+        "git": {},
+        "config": {"latency": {"mode": "quick"}},
         "methods": {
-            name: {"label": name, "config": {}, "info": {"precision": method["precision"],
-                                                         "fingerprint": method["fingerprint"]}}
+            name: {
+                "label": name,
+                "config": {},
+                "info": {"precision": method["precision"], "fingerprint": method["fingerprint"]},
+            }
             for name, method in facts["methods"].items()
         },
-    }  # fmt: skip
+    }
     (directory / "manifest.json").write_text(json.dumps(manifest))
     table = rows(world, change, seed)
     table["mma"] = [[0.3, 0.5, 0.6]] * len(table)
     table["match_ms"] = 1.0
     table.to_parquet(directory / "pairs.parquet", index=False)
     total = times(world, change, seed)
-    stages = [total.assign(stage=stage, ms=total["ms"] * share) for stage, share in
-              (("preprocess", 0.01), ("infer", 0.9), ("decode", 0.09))]  # fmt: skip
+    stages = [
+        total.assign(stage=stage, ms=total["ms"] * share)
+        for stage, share in (("preprocess", 0.01), ("infer", 0.9), ("decode", 0.09))
+    ]
     blocks = total.drop_duplicates("block")
     kernel = blocks.assign(method="calibration", stage="calibration", item="", ms=blocks["calibration_ms"])
     matching = total.head(3).assign(stage="match", block=-1)

@@ -44,9 +44,12 @@ def run_step(folder: Path, name: str, **inputs: str) -> tuple[int, dict[str, str
     output = folder / "output"
     output.write_text("")
     environment = {
-        **os.environ, **inputs, "RUNNER_TEMP": str(folder), "GITHUB_OUTPUT": str(output),
+        **os.environ,
+        **inputs,
+        "RUNNER_TEMP": str(folder),
+        "GITHUB_OUTPUT": str(output),
         "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
-    }  # fmt: skip
+    }
     script = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step(name)["run"]]
     done = subprocess.run(script, env=environment, cwd=folder, check=False, timeout=120)
     return done.returncode, dict(line.split("=", 1) for line in output.read_text().splitlines())
@@ -64,9 +67,14 @@ def run_step(folder: Path, name: str, **inputs: str) -> tuple[int, dict[str, str
 )
 def test_check_step(folder: Path, candidate: str, arguments: str, code: int, result: str | None) -> None:
     done, outputs = run_step(
-        folder, "Compare with the baseline", CANDIDATE=str(folder / candidate), BASELINE="main", BASELINES="baselines",
-        CHECK_ARGS=arguments, FAIL_ON_INCONCLUSIVE="true",
-    )  # fmt: skip
+        folder,
+        "Compare with the baseline",
+        CANDIDATE=str(folder / candidate),
+        BASELINE="main",
+        BASELINES="baselines",
+        CHECK_ARGS=arguments,
+        FAIL_ON_INCONCLUSIVE="true",
+    )
     assert done == code
     assert outputs["exit-code"] == str(code)
     assert outputs.get("result") == result

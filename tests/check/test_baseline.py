@@ -39,8 +39,15 @@ def test_a_run_passes_against_its_own_baseline(run: Path, tmp_path: Path) -> Non
     accuracy = [one for one in report.comparisons if one.metric != "descriptor_change"]
     assert {round(one.change, 6) for one in accuracy} == {0.0}
     names = {one.metric for one in report.comparisons}
-    assert {"accuracy_3px", "auc_5px", "geometric_corner_error_px", "keypoints_found", "descriptor_change",
-            "latency_median_ms", "latency_p90_ms"} <= names  # fmt: skip
+    assert {
+        "accuracy_3px",
+        "auc_5px",
+        "geometric_corner_error_px",
+        "keypoints_found",
+        "descriptor_change",
+        "latency_median_ms",
+        "latency_p90_ms",
+    } <= names
 
 
 def test_the_json_shows_a_reviewer_what_changed(run: Path, tmp_path: Path) -> None:
@@ -86,8 +93,9 @@ def test_without_features_outputs_are_not_compared(tmp_path: Path) -> None:
 
 
 def test_two_runs_are_compared_without_a_baseline(run: Path, tmp_path: Path) -> None:
-    other = write_run(tmp_path / "other", WORLD, Change(metrics={"repeatability": -0.1}), seed=2,
-                      arrays=features(WORLD, 100, seed=1))  # fmt: skip
+    other = write_run(
+        tmp_path / "other", WORLD, Change(metrics={"repeatability": -0.1}), seed=2, arrays=features(WORLD, 100, seed=1)
+    )
     report = check_evidence(load(other), load(run), check_config("draws=300"))
     failed = {one.metric for one in report.comparisons if one.verdict == "fail"}
     assert {"repeatability", "keypoints_found"} <= failed

@@ -32,11 +32,15 @@ def baseline() -> np.ndarray:
 @pytest.mark.parametrize(
     ("better", "change", "verdict"),
     [
-        ("higher", 0.0, Decision.PASS), ("higher", -0.019, Decision.PASS), ("higher", -0.021, Decision.FAIL),
-        ("higher", 0.5, Decision.PASS), ("lower", 0.019, Decision.PASS), ("lower", 0.021, Decision.FAIL),
+        ("higher", 0.0, Decision.PASS),
+        ("higher", -0.019, Decision.PASS),
+        ("higher", -0.021, Decision.FAIL),
+        ("higher", 0.5, Decision.PASS),
+        ("lower", 0.019, Decision.PASS),
+        ("lower", 0.021, Decision.FAIL),
         ("lower", -0.5, Decision.PASS),
     ],
-)  # fmt: skip
+)
 def test_constant_differences_are_decided_exactly(
     baseline: np.ndarray, better: str, change: float, verdict: Decision
 ) -> None:
@@ -49,10 +53,14 @@ def test_constant_differences_are_decided_exactly(
 @pytest.mark.parametrize(
     ("better", "factor", "verdict"),
     [
-        ("lower", 1.099, Decision.PASS), ("lower", 1.101, Decision.FAIL), ("lower", 0.5, Decision.PASS),
-        ("higher", 0.901, Decision.PASS), ("higher", 0.899, Decision.FAIL), ("higher", 2.0, Decision.PASS),
+        ("lower", 1.099, Decision.PASS),
+        ("lower", 1.101, Decision.FAIL),
+        ("lower", 0.5, Decision.PASS),
+        ("higher", 0.901, Decision.PASS),
+        ("higher", 0.899, Decision.FAIL),
+        ("higher", 2.0, Decision.PASS),
     ],
-)  # fmt: skip
+)
 def test_ratios_are_relative_to_the_baseline(
     baseline: np.ndarray, better: str, factor: float, verdict: Decision
 ) -> None:
@@ -83,9 +91,14 @@ def test_many_pairs_of_few_sequences_do_not_count_as_evidence(baseline: np.ndarr
     found = compare(MetricGate(0.02), baseline + change, baseline)
     assert found.verdict is Decision.INCONCLUSIVE
     as_if_independent = compare_values(
-        "m", "x", MetricGate(0.02), baseline + np.where(np.arange(80) % 16 == 0, -1.0, 0.0), baseline,
-        [str(i) for i in range(80)], CONFIG,
-    )  # fmt: skip
+        "m",
+        "x",
+        MetricGate(0.02),
+        baseline + np.where(np.arange(80) % 16 == 0, -1.0, 0.0),
+        baseline,
+        [str(i) for i in range(80)],
+        CONFIG,
+    )
     assert as_if_independent is not None
     assert as_if_independent.standard_error < found.standard_error / 1.8
 

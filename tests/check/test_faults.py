@@ -30,11 +30,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def real_run(folder: Path, name: str, *overrides: str) -> Evidence:
     config = compose(
         [
-            f"hydra.searchpath=[file://{CONF}]", f"run_dir={folder / name}", f"data_root={folder / 'data'}",
-            "dataset.sequences=[i_moon,v_astronaut,v_chelsea]", "protocol.image.short_side=240",
-            "~methods.superpoint_tf", "~methods.sift", "~methods.orb", *overrides,
+            f"hydra.searchpath=[file://{CONF}]",
+            f"run_dir={folder / name}",
+            f"data_root={folder / 'data'}",
+            "dataset.sequences=[i_moon,v_astronaut,v_chelsea]",
+            "protocol.image.short_side=240",
+            "~methods.superpoint_tf",
+            "~methods.sift",
+            "~methods.orb",
+            *overrides,
         ]
-    )  # fmt: skip
+    )
     return load(run(config).path)
 
 
@@ -42,12 +48,18 @@ def real_run(folder: Path, name: str, *overrides: str) -> Evidence:
 def baseline(folder: Path) -> Evidence:
     """FP32, FP16 and everything that needs no other weights, in one run, interleaved."""
     return real_run(
-        folder, "baseline",
-        f"{ADDED}.nms={BASE}", "methods.nms.nms.size=16",
-        f"{ADDED}.threshold={BASE}", "methods.threshold.min_probability=0.01",
-        f"{ADDED}.off_by_one=off_by_one", f"{ADDED}.unnormalised=unnormalised", f"{ADDED}.slow=slow",
-        "latency.block=1", "latency.repeats=3",
-    )  # fmt: skip
+        folder,
+        "baseline",
+        f"{ADDED}.nms={BASE}",
+        "methods.nms.nms.size=16",
+        f"{ADDED}.threshold={BASE}",
+        "methods.threshold.min_probability=0.01",
+        f"{ADDED}.off_by_one=off_by_one",
+        f"{ADDED}.unnormalised=unnormalised",
+        f"{ADDED}.slow=slow",
+        "latency.block=1",
+        "latency.repeats=3",
+    )
 
 
 def compare(candidate: Evidence, baseline: Evidence, method: str, *overrides: str) -> Report:
@@ -76,10 +88,12 @@ def test_fp16_weights_change_nothing_that_matters(baseline: Evidence) -> None:
 @pytest.mark.parametrize(
     ("fault", "sign"),
     [
-        ("nms", "keypoints_found"), ("threshold", "changed_outputs"), ("off_by_one", "keypoints_found"),
+        ("nms", "keypoints_found"),
+        ("threshold", "changed_outputs"),
+        ("off_by_one", "keypoints_found"),
         ("unnormalised", "changed_outputs"),
     ],
-)  # fmt: skip
+)
 def test_a_fault_fails(baseline: Evidence, fault: str, sign: str) -> None:
     report = compare(baseline, baseline, fault)
     assert report.code is ExitCode.REGRESSION

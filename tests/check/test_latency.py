@@ -165,10 +165,15 @@ def test_runs_without_latency_are_compared_without_it() -> None:
 
 def test_stages_are_added_and_joined_with_their_block() -> None:
     rows = [
-        ("calibration", "", "calibration", 0, 0, 4.0), ("calibration", "", "calibration", 1, 0, 5.0),
-        ("m", "a", "preprocess", 0, 0, 1.0), ("m", "a", "infer", 0, 0, 10.0), ("m", "a", "decode", 0, 0, 2.0),
-        ("m", "a", "infer", 1, 0, 20.0), ("m", "b", "infer", 0, 1, 30.0), ("m", "a/1-2", "match", 0, -1, 99.0),
-    ]  # fmt: skip
+        ("calibration", "", "calibration", 0, 0, 4.0),
+        ("calibration", "", "calibration", 1, 0, 5.0),
+        ("m", "a", "preprocess", 0, 0, 1.0),
+        ("m", "a", "infer", 0, 0, 10.0),
+        ("m", "a", "decode", 0, 0, 2.0),
+        ("m", "a", "infer", 1, 0, 20.0),
+        ("m", "b", "infer", 0, 1, 30.0),
+        ("m", "a/1-2", "match", 0, -1, 99.0),
+    ]
     table = pd.DataFrame(rows, columns=["method", "item", "stage", "repeat", "block", "ms"])
     total = extraction_times(table).set_index(["item", "repeat"])
     assert total["ms"].to_dict() == {("a", 0): 13.0, ("a", 1): 20.0, ("b", 0): 30.0}

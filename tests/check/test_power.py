@@ -61,9 +61,7 @@ def test_plan_and_measurement_agree() -> None:
 
 
 def test_detectable_change_is_shown_on_the_scale_of_the_metric() -> None:
-    one = Comparison(
-        "m", "x", "ratio", "ms", 1.0, 1.0, 0.0, 0.0, 0.0, 0.1, 0.0, 0.0, 0.0953, 0.0, 10, 16, 0.5
-    )  # fmt: skip
+    one = Comparison("m", "x", "ratio", "ms", 1.0, 1.0, 0.0, 0.0, 0.0, 0.1, 0.0, 0.0, 0.0953, 0.0, 10, 16, 0.5)
     assert detectable_loss(one, 0.9, 0.8) == pytest.approx(0.0953)
     assert as_change(one, 0.0953) == pytest.approx(0.1, abs=1e-3)
     assert as_change(replace(one, limit=-0.1), 0.0953) == pytest.approx(-0.0909, abs=1e-3)

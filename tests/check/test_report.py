@@ -38,9 +38,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_check(folder: Path, candidate: str, *overrides: str) -> tuple[int, Any]:
     output = folder / "out"
     config = compose(
-        [f"candidate={folder / candidate}", "baseline=b", f"baselines={folder / 'baselines'}", "draws=500",
-         f"output={output}", *overrides], "check",
-    )  # fmt: skip
+        [
+            f"candidate={folder / candidate}",
+            "baseline=b",
+            f"baselines={folder / 'baselines'}",
+            "draws=500",
+            f"output={output}",
+            *overrides,
+        ],
+        "check",
+    )
     code = exit_code("check", lambda: check.main(config))
     return code, json.loads((output / "check.json").read_text()) if output.is_dir() else None
 
@@ -77,10 +84,7 @@ def test_not_comparable_and_its_way_out(folder: Path, tmp_path: Path, capsys: py
 
 
 def test_usage_and_internal_errors(
-    folder: Path,
-    capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    folder: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run_check(folder, "absent")[0] == 4
     assert "is neither a run directory" in capsys.readouterr().err

@@ -53,8 +53,17 @@ def test_full_graph_equals_ovc(superpoint: Path, tmp_path: Path, weights: str, o
     outputs = read_fingerprint(superpoint).outputs("full")
     ours = write_ir(Recipe(str(superpoint), "key", outputs, weights, 1.0), tmp_path, [1, 64, 96, 1])
     theirs = tmp_path / "ovc.xml"
-    command = [sys.executable, "-m", "openvino.tools.ovc", str(superpoint), "--input", "[1,64,96,1]",
-               "--output_model", str(theirs), *option]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "openvino.tools.ovc",
+        str(superpoint),
+        "--input",
+        "[1,64,96,1]",
+        "--output_model",
+        str(theirs),
+        *option,
+    ]
     subprocess.run(command, check=True, capture_output=True)
     image = np.random.default_rng(1).random((1, 64, 96, 1), dtype=np.float32)
     a, b = run(ours, image), run(theirs, image)
@@ -118,10 +127,17 @@ def test_int8_without_nncf_is_refused_before_work(
 @pytest.mark.slow
 def test_the_command(builtin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = compose(
-        ["model=path", f"model.path={builtin}", "height=64", "width=96", "threads=1", f"output={tmp_path / 'out'}",
-         f"cache={tmp_path / 'cache'}"],
+        [
+            "model=path",
+            f"model.path={builtin}",
+            "height=64",
+            "width=96",
+            "threads=1",
+            f"output={tmp_path / 'out'}",
+            f"cache={tmp_path / 'cache'}",
+        ],
         "convert",
-    )  # fmt: skip
+    )
     assert isinstance(config, ConvertConfig)
     assert main(config) == 0
     printed = capsys.readouterr().out

@@ -16,14 +16,7 @@ from bench.core.types import Context, EvaluatedImage
 from bench.data import load
 from bench.features.base import create
 from bench.run.extraction import items_of, prepare_item
-from bench.run.manifest import (
-    DatasetRecord,
-    Manifest,
-    MethodRecord,
-    ProtocolRecord,
-    read_manifest,
-    write_manifest,
-)
+from bench.run.manifest import DatasetRecord, Manifest, MethodRecord, ProtocolRecord, read_manifest, write_manifest
 from bench.run.store import Extraction, RunStore
 from bench.schema import DetectorConfig, ImportedConfig, NmsConfig, OpenCVConfig, RunConfig, SiftConfig
 
@@ -36,10 +29,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Evalu
     place = tmp_path_factory.mktemp("run")
     config = compose(
         [
-            "dataset.viewpoint_sequences=1", "dataset.illumination_sequences=0", "dataset.height=150",
-            "dataset.width=210", "protocol.image.short_side=125", f"data_root={place / 'data'}",
+            "dataset.viewpoint_sequences=1",
+            "dataset.illumination_sequences=0",
+            "dataset.height=150",
+            "dataset.width=210",
+            "protocol.image.short_side=125",
+            f"data_root={place / 'data'}",
         ]
-    )  # fmt: skip
+    )
     assert isinstance(config, RunConfig)
     dataset = load(config.dataset, Path(config.data_root))
     images = [prepare_item(item, config.protocol.image) for item in items_of(dataset, config.protocol.image)]
@@ -83,11 +80,16 @@ def test_round_trip_is_bit_equal(
         reader = create(
             method,
             ImportedConfig(
-                format=kind, path=str(path), suffix=method, frame=frame, descriptors=method != "harris",
-                max_keypoints=0, threads=1,
+                format=kind,
+                path=str(path),
+                suffix=method,
+                frame=frame,
+                descriptors=method != "harris",
+                max_keypoints=0,
+                threads=1,
             ),
             Context(1, tmp_path, tmp_path),
-        )  # fmt: skip
+        )
         for image in images:
             before = RunStore(directory).read_extraction(method, image.key).features
             after, _ = reader.extract(image)
@@ -114,9 +116,11 @@ def test_default_folder_and_names(finished: tuple[Path, list[EvaluatedImage]], c
 
 
 def test_failed_extractions_are_told_and_left_out(
-    finished: tuple[Path, list[EvaluatedImage]], tmp_path: Path,
-    capsys: pytest.CaptureFixture, caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+    finished: tuple[Path, list[EvaluatedImage]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     directory, images = finished
     main(ExportConfig(run_dir=str(directory), only=["broken"], output=str(tmp_path)))
     assert f"broken: {len(images) - 1} of {len(images)} images" in capsys.readouterr().out

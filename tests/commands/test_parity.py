@@ -14,17 +14,28 @@ from bench.models.weights import BUILTIN_SUPERPOINT
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
-    "dataset.viewpoint_sequences=1", "dataset.illumination_sequences=0", "dataset.height=240", "dataset.width=320",
-    "protocol.image.short_side=240", "protocol.keypoints.max=300", "max_pairs=1", "repeats=3", "threads=1",
-]  # fmt: skip
+    "dataset.viewpoint_sequences=1",
+    "dataset.illumination_sequences=0",
+    "dataset.height=240",
+    "dataset.width=320",
+    "protocol.image.short_side=240",
+    "protocol.keypoints.max=300",
+    "max_pairs=1",
+    "repeats=3",
+    "threads=1",
+]
 
 
 def run(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "BENCH_CACHE": str(place / "cache")}
     return subprocess.run(
         [sys.executable, "-m", "bench", "parity", *arguments],
-        cwd=place, env=environment, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
 
 
 @pytest.mark.slow

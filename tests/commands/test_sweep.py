@@ -17,14 +17,26 @@ from bench.core.errors import ConfigError
 @pytest.mark.slow
 def test_a_sweep_has_a_row_for_every_combination_it_can_run(tmp_path: Path) -> None:
     arguments = [
-        "sizes=[64x96,100x100]", "thread_counts=[1]", "batches=[1,2]", "images=2", "repeats=2", "dataset=photos_small",
-        "dataset.viewpoint_sequences=1", "dataset.illumination_sequences=0",
-        "~methods.superpoint_ov_fp16", "~methods.orb", "run_dir=sweep",
-    ]  # fmt: skip
+        "sizes=[64x96,100x100]",
+        "thread_counts=[1]",
+        "batches=[1,2]",
+        "images=2",
+        "repeats=2",
+        "dataset=photos_small",
+        "dataset.viewpoint_sequences=1",
+        "dataset.illumination_sequences=0",
+        "~methods.superpoint_ov_fp16",
+        "~methods.orb",
+        "run_dir=sweep",
+    ]
     result = subprocess.run(
-        [sys.executable, "-m", "bench", "sweep", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=300,
+        [sys.executable, "-m", "bench", "sweep", *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "BENCH_CACHE": str(tmp_path / "cache")},
-    )  # fmt: skip
+    )
     assert result.returncode == 0, result.stderr
     assert "protocol.image.multiple_of=8" in result.stderr
     rows = pd.read_parquet(tmp_path / "sweep/sweep.parquet")

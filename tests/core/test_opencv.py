@@ -38,8 +38,11 @@ def test_the_command_line_says_it_in_one_line(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     result = subprocess.run(
         [sys.executable, "-m", "bench", f"run_dir={tmp_path / 'run'}"],
-        capture_output=True, text=True, cwd=tmp_path, env=environment,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+    )
     assert result.returncode == 4
     assert result.stderr.startswith("bench: OpenCV cannot be loaded because a system library is missing (libGL.so.1")
     assert len(result.stderr.splitlines()) == 1

@@ -38,10 +38,7 @@ def test_no_alarm_on_many_turns_and_lights(tmp_path: Path) -> None:
         subset="all", viewpoint_sequences=4, illumination_sequences=4, seed=1, max_rotation_deg=180.0, max_scale=2.0
     )
     turned = RotationScaleConfig(
-        subset="all",
-        photographs=4,
-        rotations_deg=[-180, -90, -45, 10, 30, 60, 135],
-        scales=[0.25, 0.5, 0.7, 1.5, 2, 4],
+        subset="all", photographs=4, rotations_deg=[-180, -90, -45, 10, 30, 60, 135], scales=[0.25, 0.5, 0.7, 1.5, 2, 4]
     )
     assert [alarms(load(config, tmp_path)) for config in (drawn, turned)] == [[], []]
 

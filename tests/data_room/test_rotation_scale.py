@@ -20,9 +20,14 @@ from bench.schema import RotationScaleConfig
 
 def _load(root: Path, **changes: object) -> DataSet:
     settings: dict[str, object] = {
-        "subset": "all", "height": 96, "width": 128, "photographs": 2,
-        "rotations_deg": [0.0, 30.0, -90.0], "scales": [1.0, 0.5], "combined": [[30, 1.5]],
-    }  # fmt: skip
+        "subset": "all",
+        "height": 96,
+        "width": 128,
+        "photographs": 2,
+        "rotations_deg": [0.0, 30.0, -90.0],
+        "scales": [1.0, 0.5],
+        "combined": [[30, 1.5]],
+    }
     return load(RotationScaleConfig(**{**settings, **changes}), root)  # type: ignore[arg-type]
 
 

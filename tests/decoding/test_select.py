@@ -14,10 +14,7 @@ from bench.decoding.select import budget, to_float32, to_uint8
 SIZE = Size(40, 50)
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 49), st.integers(0, 39), st.integers(0, 3)), max_size=60),
-    st.integers(0, 20),
-)
+@given(st.lists(st.tuples(st.integers(0, 49), st.integers(0, 39), st.integers(0, 3)), max_size=60), st.integers(0, 20))
 def test_budget_equals_sorting_tuples(points: list[tuple[int, int, int]], max_keypoints: int) -> None:
     keypoints = np.array([(x, y) for x, y, _ in points], np.float32).reshape(-1, 2)
     scores = np.array([s for _, _, s in points], np.float32)

@@ -132,8 +132,7 @@ def elsewhere(case: str, folder: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "case",
-    ["external group", "external parent", "external array", "soft link", "external storage", "virtual", "huge"],
+    "case", ["external group", "external parent", "external array", "soft link", "external storage", "virtual", "huge"]
 )
 def test_hdf5_must_hold_its_own_data(case: str, tmp_path: Path, image: EvaluatedImage) -> None:
     message = elsewhere(case, tmp_path)

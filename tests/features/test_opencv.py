@@ -20,9 +20,13 @@ from bench.schema import CustomConfig, NmsConfig, OpenCVConfig, SiftConfig
 
 ALGORITHMS = ("sift", "rootsift", "orb", "akaze", "brisk", "kaze")
 DESCRIPTORS = {
-    "sift": (128, np.float32), "rootsift": (128, np.float32), "orb": (32, np.uint8),
-    "akaze": (61, np.uint8), "brisk": (64, np.uint8), "kaze": (64, np.float32),
-}  # fmt: skip
+    "sift": (128, np.float32),
+    "rootsift": (128, np.float32),
+    "orb": (32, np.uint8),
+    "akaze": (61, np.uint8),
+    "brisk": (64, np.uint8),
+    "kaze": (64, np.float32),
+}
 
 
 def textured(height: int = 240, width: int = 320, seed: int = 0) -> EvaluatedImage:

@@ -34,12 +34,19 @@ def hpatches(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bench(place: Path, *arguments: str) -> str:
     """Run a command, expect success, return what it printed."""
     environment = os.environ | {
-        "PYTHONPATH": str(ROOT), "BENCH_CACHE": str(place / "cache"), "COLUMNS": "160", "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+        "PYTHONPATH": str(ROOT),
+        "BENCH_CACHE": str(place / "cache"),
+        "COLUMNS": "160",
+        "OMP_NUM_THREADS": "1",
+    }
     result = subprocess.run(
         [sys.executable, "-m", "bench", *arguments],
-        cwd=place, env=environment, capture_output=True, text=True, timeout=900,
-    )  # fmt: skip
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
@@ -61,9 +68,17 @@ def test_the_data_set_has_the_shape_of_hpatches(hpatches: Path, tmp_path: Path) 
 
 def test_run_report_baseline_and_check(hpatches: Path, tmp_path: Path) -> None:
     said = bench(
-        tmp_path, "dataset=hpatches", f"dataset.root={hpatches}", "methods=classical", "protocol.image.short_side=96",
-        "protocol.keypoints.max=100", "protocol.estimator.repeats=2", "threads=1", "jobs=2", "run_dir=results/r",
-    )  # fmt: skip
+        tmp_path,
+        "dataset=hpatches",
+        f"dataset.root={hpatches}",
+        "methods=classical",
+        "protocol.image.short_side=96",
+        "protocol.keypoints.max=100",
+        "protocol.estimator.repeats=2",
+        "threads=1",
+        "jobs=2",
+        "run_dir=results/r",
+    )
     run = tmp_path / "results/r"
     assert report_in(said) == run / "report.html"
     assert COMPLETE in said
@@ -98,10 +113,20 @@ def test_run_report_baseline_and_check(hpatches: Path, tmp_path: Path) -> None:
 def test_published_numbers_stand_beside_ours_for_every_protocol_of_a_multirun(hpatches: Path, tmp_path: Path) -> None:
     protocols = ("paper_repeatability", "rpautrat_repeatability")
     said = bench(
-        tmp_path, "-m", "dataset=hpatches", f"dataset.root={hpatches}", f"protocol={','.join(protocols)}",
-        "methods=detectors", "~methods.superpoint_tf", "~methods.superpoint_ov_fp32", "~methods.superpoint_ov_fp16",
-        "~methods.magicpoint", "~methods.harris", "threads=1", "jobs=2",
-    )  # fmt: skip
+        tmp_path,
+        "-m",
+        "dataset=hpatches",
+        f"dataset.root={hpatches}",
+        f"protocol={','.join(protocols)}",
+        "methods=detectors",
+        "~methods.superpoint_tf",
+        "~methods.superpoint_ov_fp32",
+        "~methods.superpoint_ov_fp16",
+        "~methods.magicpoint",
+        "~methods.harris",
+        "threads=1",
+        "jobs=2",
+    )
     pages = [Path(line.removeprefix("report: ")) for line in said.splitlines() if line.startswith("report: ")]
     assert len(set(pages)) == 2
     assert said.count("Published numbers") == 2
@@ -122,10 +147,19 @@ def test_published_numbers_stand_beside_ours_for_every_protocol_of_a_multirun(hp
 @pytest.mark.skipif(not BUILTIN_SUPERPOINT.is_file(), reason="the weights are not in the checkout")
 def test_parity_of_every_pair(hpatches: Path, tmp_path: Path) -> None:
     said = bench(
-        tmp_path, "parity", "dataset=hpatches", f"dataset.root={hpatches}", "max_sequences=null", "repeats=2",
-        "protocol.image.short_side=64", "protocol.keypoints.max=64", "protocol.estimator.repeats=2", "layer_images=0",
-        "~methods.superpoint_ov_fp16", "threads=1",
-    )  # fmt: skip
+        tmp_path,
+        "parity",
+        "dataset=hpatches",
+        f"dataset.root={hpatches}",
+        "max_sequences=null",
+        "repeats=2",
+        "protocol.image.short_side=64",
+        "protocol.keypoints.max=64",
+        "protocol.estimator.repeats=2",
+        "layer_images=0",
+        "~methods.superpoint_ov_fp16",
+        "threads=1",
+    )
     page = Path(said.strip().splitlines()[-1].removeprefix("page: "))
     assert COMPLETE in page.read_text(encoding="utf-8")
     content = json.loads((page.parent / "parity.json").read_text())

@@ -122,9 +122,13 @@ def row(prepared: PreparedPair, f_ref: Features, f_target: Features, protocol: P
         estimated = None
         if len(found) >= 4:
             estimated, _ = cv2.findHomography(
-                xy_ref.astype(np.float64), xy_target.astype(np.float64), cv2.RANSAC, e.threshold_px,
-                maxIters=e.max_iterations, confidence=e.confidence,
-            )  # fmt: skip
+                xy_ref.astype(np.float64),
+                xy_target.astype(np.float64),
+                cv2.RANSAC,
+                e.threshold_px,
+                maxIters=e.max_iterations,
+                confidence=e.confidence,
+            )
         result["corner_error_px"] = corner_error(estimated, prepared, protocol)
     if "dlt" in protocol.metrics:
         estimated = dlt(xy_ref, xy_target, protocol.dlt_solver) if len(found) >= 4 else None

@@ -12,8 +12,10 @@ from bench.metrics.record import threshold_name
 def test_thresholds_are_filled_in() -> None:
     found = column("match_precision_1.5px")
     assert (found.name, found.label, found.sources) == (
-        "match_precision_1.5px", "precision@1.5", ("match_precision_1.5px",),
-    )  # fmt: skip
+        "match_precision_1.5px",
+        "precision@1.5",
+        ("match_precision_1.5px",),
+    )
     assert "1.5 px" in found.definition
     assert "{t}" not in found.label + found.definition
 

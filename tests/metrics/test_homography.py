@@ -12,13 +12,7 @@ from hypothesis import strategies as st
 from bench.core.types import Size
 from bench.geometry.ground_truth import corner_error
 from bench.metrics.dlt import dlt_estimate
-from bench.metrics.homography import (
-    accuracy,
-    as_errors,
-    auc_exact,
-    auc_terms,
-    auc_trapezoid,
-)
+from bench.metrics.homography import accuracy, as_errors, auc_exact, auc_terms, auc_trapezoid
 from tests.metrics import naive_metrics as naive
 
 INF = math.inf

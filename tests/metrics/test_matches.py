@@ -13,12 +13,7 @@ from bench.core.types import Features, PreparedPair
 from bench.geometry.ground_truth import reprojection_error_px
 from bench.geometry.transforms import translation
 from bench.metrics.homography import inlier_ratio
-from bench.metrics.matches import (
-    correct,
-    n_correspondences,
-    precision,
-    recall,
-)
+from bench.metrics.matches import correct, n_correspondences, precision, recall
 from bench.metrics.mma import matching_accuracy
 from tests.metrics import naive_metrics as naive
 

@@ -52,8 +52,10 @@ def test_a_full_cache_is_one_sentence(tmp_path: Path, options: str, where: str) 
     done = subprocess.run(
         ["unshare", "-rm", "sh", "-c", mounted],
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     error, left = done.stdout.splitlines()
     assert error == (

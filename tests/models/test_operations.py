@@ -80,10 +80,7 @@ def build(directory: Path, evil: str) -> Path:
         builder = v1.saved_model.Builder(str(directory))
         tensors = [{key: v1.saved_model.build_tensor_info(t)} for key, t in (("image", image), ("prob", prob))]
         builder.add_meta_graph_and_variables(
-            session,
-            ["serve"],
-            {"serving_default": v1.saved_model.build_signature_def(*tensors)},
-            main_op=main,
+            session, ["serve"], {"serving_default": v1.saved_model.build_signature_def(*tensors)}, main_op=main
         )
         builder.save()
     return directory

@@ -20,11 +20,16 @@ from bench.schema.identity import protocol_hash
 def dataset(sequences: int = 7, expected: int = 35) -> DataSet:
     pairs = tuple(
         Pair(
-            ImageRef(f"s{s}/1", Path("1.png")), ImageRef(f"s{s}/{k}", Path("k.png")), np.eye(3), f"s{s}", "-",
+            ImageRef(f"s{s}/1", Path("1.png")),
+            ImageRef(f"s{s}/{k}", Path("k.png")),
+            np.eye(3),
+            f"s{s}",
+            "-",
             f"s{s}/1-{k}",
         )
-        for s in range(sequences) for k in range(2, 7)
-    )  # fmt: skip
+        for s in range(sequences)
+        for k in range(2, 7)
+    )
     return DataSet("test", pairs, 7, expected, f"{sequences} of 7 sequences", "0" * 64)
 
 

@@ -49,11 +49,24 @@ def comparison() -> Comparison:
         bare: list[Features] = [replace(f, descriptors=None) for f in (reference, other)]
         made.illustrations[name] = Illustration("s/1", np.zeros((240, 320), np.uint8), bare[0], bare[1], 12)
     for k, layer in enumerate(("encoder conv 1", "encoder conv 2")):
-        made.layers.append({
-            "method": OTHER, "image": "s/1", "layer": layer, "node": f"n{k}", "joined_by": "name", "shape": "1x2",
-            "precision": "f32", "kernel": "brgconv_f32", "n_not_finite": 0, "max_abs": 1e-3, "mean_abs": 1e-4,
-            "max_relative": 1e-3, "mean_relative": 1e-4, "l2_relative": 2e-4,
-        })  # fmt: skip
+        made.layers.append(
+            {
+                "method": OTHER,
+                "image": "s/1",
+                "layer": layer,
+                "node": f"n{k}",
+                "joined_by": "name",
+                "shape": "1x2",
+                "precision": "f32",
+                "kernel": "brgconv_f32",
+                "n_not_finite": 0,
+                "max_abs": 1e-3,
+                "mean_abs": 1e-4,
+                "max_relative": 1e-3,
+                "mean_relative": 1e-4,
+                "l2_relative": 2e-4,
+            }
+        )
     return made
 
 

@@ -26,10 +26,17 @@ def image_rows(lost: tuple[int, ...], n: int = 100) -> pd.DataFrame:
 
 def pair_rows(shift: float = 0.2, floor: float = 0.1) -> pd.DataFrame:
     row = {
-        "match_jaccard": 0.9, "corner_shift_px": shift, "noise_floor_px": floor, "first_shift_px": shift,
-        "flip_1px": 0.5, "noise_flip_1px": 0.25, "first_flip_1px": -1,
-        "flip_3px": 0.0, "noise_flip_3px": 0.0, "first_flip_3px": 0,
-    }  # fmt: skip
+        "match_jaccard": 0.9,
+        "corner_shift_px": shift,
+        "noise_floor_px": floor,
+        "first_shift_px": shift,
+        "flip_1px": 0.5,
+        "noise_flip_1px": 0.25,
+        "first_flip_1px": -1,
+        "flip_3px": 0.0,
+        "noise_flip_3px": 0.0,
+        "first_flip_3px": 0,
+    }
     return pd.DataFrame([row, row | {"match_jaccard": 0.7, "flip_1px": 0.0, "first_flip_1px": 1}])
 
 

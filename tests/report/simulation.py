@@ -73,9 +73,7 @@ def simulated_times(pairs: pd.DataFrame, repeats: int = 2, seed: int = 0) -> pd.
                         ms = total * share * float(np.exp(rng.normal(0, 0.05)))
                         rows.append((method, f"{scene}/{image}", stage, repeat, block, 0, 480, 640, ms))
     rows += [("calibration", "kernel", "calibration", 0, b, b, 0, 0, 5.0) for b in range(20)]
-    return pd.DataFrame(
-        rows, columns=["method", "item", "stage", "repeat", "block", "order", "height", "width", "ms"]
-    )  # fmt: skip
+    return pd.DataFrame(rows, columns=["method", "item", "stage", "repeat", "block", "order", "height", "width", "ms"])
 
 
 def simulated_summary(pairs: pd.DataFrame, times: pd.DataFrame, draws: int = 200) -> Summary:
@@ -88,23 +86,27 @@ def simulated_summary(pairs: pd.DataFrame, times: pd.DataFrame, draws: int = 200
 
 def simulated_manifest(**changes: Any) -> dict[str, Any]:
     """Return a manifest as a finished run writes it."""
-    labels = {
-        "superpoint_tf": "f32", "superpoint_ov_fp32": "f32", "superpoint_ov_fp16": "FP16 weights, f32 compute",
-    }  # fmt: skip
+    labels = {"superpoint_tf": "f32", "superpoint_ov_fp32": "f32", "superpoint_ov_fp16": "FP16 weights, f32 compute"}
     methods = {
         name: {
             "label": name,
             "config": {"backend": "openvino", "threads": 2},
             "info": {
                 "backend": "opencv" if name not in labels else "openvino",
-                "precision": {"requested": "f32", "resolved": "f32", "executed": {"Convolution": "f32"},
-                              "label": labels[name]} if name in labels else {},
+                "precision": {
+                    "requested": "f32",
+                    "resolved": "f32",
+                    "executed": {"Convolution": "f32"},
+                    "label": labels[name],
+                }
+                if name in labels
+                else {},
                 "fingerprint": {"graph_sha256": "ab" * 32, "nms": "box"} if name in labels else {},
                 "threads": {"inference": 2},
             },
         }
         for name in METHODS
-    }  # fmt: skip
+    }
     return {
         "title": "",
         "command": ["dataset=hpatches", "title=a b"],
@@ -113,10 +115,17 @@ def simulated_manifest(**changes: Any) -> dict[str, Any]:
         "threads": 2,
         "config": {"bootstrap_draws": 2000},
         "protocol": {
-            "name": "strict", "version": 1, "hash": "0a1b2c3d4e5f6071",
-            "config": {"name": "strict", "source": "docs/protocols.md", "unstated": [], "gt_leak": False,
-                       "estimator": {"name": "usac_magsac", "threshold_px": 2.0, "repeats": 10},
-                       "mma_px": [float(t) for t in range(1, 16)]},
+            "name": "strict",
+            "version": 1,
+            "hash": "0a1b2c3d4e5f6071",
+            "config": {
+                "name": "strict",
+                "source": "docs/protocols.md",
+                "unstated": [],
+                "gt_leak": False,
+                "estimator": {"name": "usac_magsac", "threshold_px": 2.0, "repeats": 10},
+                "mma_px": [float(t) for t in range(1, 16)],
+            },
         },
         "dataset": {"name": "hpatches", "note": "3 of 116 sequences, 15 of 580 pairs", "digest": "cd" * 32},
         "seeds": {"run": 0, "dataset": None},
@@ -131,4 +140,4 @@ def simulated_manifest(**changes: Any) -> dict[str, Any]:
         "died": [],
         "methods": methods,
         **changes,
-    }  # fmt: skip
+    }

@@ -14,13 +14,25 @@ from bench.summary.text import DASH, format_difference, format_interval, format_
 @pytest.mark.parametrize(
     ("unit", "value", "text"),
     [
-        ("share", 0.68449, "0.684"), ("share", 0.0, "0.000"), ("share", None, DASH), ("share", math.nan, DASH),
-        ("px", math.inf, "∞"), ("px", 1.158, "1.16"), ("ms", 589.4, "589"), ("ms", 81.13, "81.1"),
-        ("ms", 6.208, "6.21"), ("ms", 0.0621, "0.062"), ("ms", 0.0, "0"), ("ratio", 1.6951, "1.70×"),
+        ("share", 0.68449, "0.684"),
+        ("share", 0.0, "0.000"),
+        ("share", None, DASH),
+        ("share", math.nan, DASH),
+        ("px", math.inf, "∞"),
+        ("px", 1.158, "1.16"),
+        ("ms", 589.4, "589"),
+        ("ms", 81.13, "81.1"),
+        ("ms", 6.208, "6.21"),
+        ("ms", 0.0621, "0.062"),
+        ("ms", 0.0, "0"),
+        ("ratio", 1.6951, "1.70×"),
         ("ratio", 95.13, "95.1×"),
-        ("count", 3.0, "3"), ("count", 38.25, "38.2"), ("count", 387.4, "387"), ("MB", 634.7, "635"),
+        ("count", 3.0, "3"),
+        ("count", 38.25, "38.2"),
+        ("count", 387.4, "387"),
+        ("MB", 634.7, "635"),
     ],
-)  # fmt: skip
+)
 def test_values_are_written_with_the_digits_that_matter(unit: str, value: float | None, text: str) -> None:
     assert format_value(unit, value) == text
 

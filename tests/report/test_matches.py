@@ -70,9 +70,14 @@ def test_float_images_and_unequal_sizes_fit_on_one_canvas() -> None:
 
 def rows(errors: list[float], outcomes: list[str], n_matches: list[int]) -> pd.DataFrame:
     return pd.DataFrame(
-        {"method": "sift", "pair": [f"s/1-{i + 2}" for i in range(len(errors))], "corner_error_px": errors,
-         "outcome": outcomes, "n_matches": n_matches}
-    )  # fmt: skip
+        {
+            "method": "sift",
+            "pair": [f"s/1-{i + 2}" for i in range(len(errors))],
+            "corner_error_px": errors,
+            "outcome": outcomes,
+            "n_matches": n_matches,
+        }
+    )
 
 
 def test_best_and_worst_pairs() -> None:
@@ -91,7 +96,8 @@ def test_draw_all_keeps_to_its_limit_and_skips_what_is_gone() -> None:
     one = given((0, 0), [(5.0, 5.0)], [(5.0, 5.0)])
     drawn = draw_all(pairs, ["sift"], lambda method, pair: one)
     assert [(d.pair, d.role, d.n_correct, d.corner_error_px) for d in drawn] == [
-        ("s/1-3", "best", 1, 0.5), ("s/1-2", "worst", 1, 2.0),
-    ]  # fmt: skip
+        ("s/1-3", "best", 1, 0.5),
+        ("s/1-2", "worst", 1, 2.0),
+    ]
     assert len(draw_all(pairs, ["sift"], lambda method, pair: one, limit=1)) == 1
     assert draw_all(pairs, ["sift"], lambda method, pair: None) == []

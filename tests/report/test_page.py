@@ -70,8 +70,19 @@ def test_page_is_well_formed_and_asks_for_nothing_outside(run: SimulatedRun) -> 
 
 def test_conditions_come_before_results(run: SimulatedRun) -> None:
     text = rendered(run, simulated_manifest(noise={"noisy": True, "reasons": ["loud"]}))
-    order = [text.index(part) for part in ('class="warning"', 'class="facts"', 'id="main"', 'id="plots"', 'id="scenes"',
-                                           'id="matches"', 'id="reading"', 'id="again"')]  # fmt: skip
+    order = [
+        text.index(part)
+        for part in (
+            'class="warning"',
+            'class="facts"',
+            'id="main"',
+            'id="plots"',
+            'id="scenes"',
+            'id="matches"',
+            'id="reading"',
+            'id="again"',
+        )
+    ]
     assert order == sorted(order)
 
 
@@ -94,9 +105,12 @@ def test_images_have_alternative_texts(run: SimulatedRun) -> None:
 )
 def test_values_are_escaped_wherever_they_come_from(run: SimulatedRun, attack: str) -> None:
     manifest = simulated_manifest(
-        title=attack, command=[attack], host={"cpu": attack, attack: attack},
-        noise={"noisy": True, "reasons": [attack]}, dataset={"name": attack, "note": attack, "digest": attack},
-    )  # fmt: skip
+        title=attack,
+        command=[attack],
+        host={"cpu": attack, attack: attack},
+        noise={"noisy": True, "reasons": [attack]},
+        dataset={"name": attack, "note": attack, "digest": attack},
+    )
     manifest["methods"]["sift"]["label"] = attack
     manifest["protocol"]["config"]["unstated"] = [attack]
     text = rendered(run, manifest)

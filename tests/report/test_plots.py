@@ -37,8 +37,14 @@ def test_importing_the_report_does_not_import_matplotlib() -> None:
 def test_a_run_has_its_plots(run: SimulatedRun) -> None:
     drawn = draw_plots(run.manifest, run.pairs, run.times, run.summary)
     assert [plot.name for plot in drawn] == [
-        "pareto", "corner_error", "difficulty", "mma", "repeatability", "stages", "latency",
-    ]  # fmt: skip
+        "pareto",
+        "corner_error",
+        "difficulty",
+        "mma",
+        "repeatability",
+        "stages",
+        "latency",
+    ]
     for plot in drawn:
         assert plot.png.startswith(b"\x89PNG")
         assert b"<dc:date>" not in plot.svg

@@ -113,9 +113,12 @@ def test_latex_compiles(run: SimulatedRun, tmp_path: Path) -> None:
     preamble = r"\documentclass[twocolumn]{article}\usepackage[T1]{fontenc}\usepackage{booktabs,graphicx}"
     (tmp_path / "t.tex").write_text(rf"{preamble}\begin{{document}}{body}\end{{document}}", encoding="utf-8")
     done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True,
-        timeout=120, check=False,
-    )  # fmt: skip
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
     assert "Overfull \\hbox" not in (tmp_path / "t.log").read_text(errors="replace")
 
@@ -141,8 +144,18 @@ def test_print_tables_says_where_the_data_ends(run: SimulatedRun, capsys: pytest
 
 
 def test_print_tables_shows_published_numbers(run: SimulatedRun, capsys: pytest.CaptureFixture[str]) -> None:
-    row = {"source": "paper, Table 4", "method": "sift", "split": "all", "metric": "accuracy_3px", "published": 0.676,
-           "ours": 0.5, "difference": -0.176, "low": -0.2, "high": -0.1, "status": "verified"}  # fmt: skip
+    row = {
+        "source": "paper, Table 4",
+        "method": "sift",
+        "split": "all",
+        "metric": "accuracy_3px",
+        "published": 0.676,
+        "ours": 0.5,
+        "difference": -0.176,
+        "low": -0.2,
+        "high": -0.1,
+        "status": "verified",
+    }
     summary = dataclasses.replace(run.summary, published=pd.DataFrame([row]))
     render.print_tables(summary, run.manifest)
     shown = capsys.readouterr().out

@@ -23,19 +23,40 @@ def tidy(rows: dict[str, tuple[float, float, float]], metric: str = "accuracy_3p
     """A summary table of one metric from {method: (value, low, high)}."""
     return pd.DataFrame(
         [
-            {"method": m, "split": "all", "metric": metric, "value": v, "low": low, "high": high, "unit": "share",
-             "n_pairs": 10.0, "n_sequences": 5.0}
+            {
+                "method": m,
+                "split": "all",
+                "metric": metric,
+                "value": v,
+                "low": low,
+                "high": high,
+                "unit": "share",
+                "n_pairs": 10.0,
+                "n_sequences": 5.0,
+            }
             for m, (v, low, high) in rows.items()
         ]
-    )  # fmt: skip
+    )
 
 
 def paired(method: str, reference: str, size: float, low: float, high: float, floor: float = np.nan) -> pd.DataFrame:
     verdict = judge(Interval(size, low, high), floor, higher_is_better=True)
     return pd.DataFrame(
-        [{"method": method, "reference": reference, "split": "all", "metric": "accuracy_3px", "difference": size,
-          "low": low, "high": high, "mcnemar_p": 0.04, "noise_floor": floor, "verdict": verdict}]
-    )  # fmt: skip
+        [
+            {
+                "method": method,
+                "reference": reference,
+                "split": "all",
+                "metric": "accuracy_3px",
+                "difference": size,
+                "low": low,
+                "high": high,
+                "mcnemar_p": 0.04,
+                "noise_floor": floor,
+                "verdict": verdict,
+            }
+        ]
+    )
 
 
 def test_best_is_marked_alone_when_intervals_are_apart() -> None:
@@ -80,9 +101,21 @@ def test_main_table_has_a_section_per_split_and_every_promised_column(run: Simul
     table = tables.main_table(run.summary, run.manifest)
     assert [section.title for section in table.sections] == ["All pairs", "Illumination", "Viewpoint"]
     assert [head.key for head in table.heads] == [
-        "method", "precision", "accuracy_1px", "accuracy_3px", "accuracy_5px", "auc_5px", "n_keypoints", "n_matches",
-        "inlier_ratio", "failures", "latency_median_ms", "latency_p90_ms", "speedup", "peak_memory_mb",
-    ]  # fmt: skip
+        "method",
+        "precision",
+        "accuracy_1px",
+        "accuracy_3px",
+        "accuracy_5px",
+        "auc_5px",
+        "n_keypoints",
+        "n_matches",
+        "inlier_ratio",
+        "failures",
+        "latency_median_ms",
+        "latency_p90_ms",
+        "speedup",
+        "peak_memory_mb",
+    ]
     assert [row[0].text for row in table.sections[0].rows] == list(run.manifest["methods"])
     assert all(cell.text == "" for row in table.sections[1].rows for cell in row[-4:])
 
@@ -146,26 +179,47 @@ def test_p_values(p: float | None, text: str) -> None:
 
 def test_published_numbers_are_shown_only_where_given() -> None:
     assert tables.published_table(None, {}) is None
-    row = {"source": "paper, Table 4", "method": "sift", "split": "all", "metric": "accuracy_3px", "published": 0.676,
-           "ours": 0.7, "difference": 0.024, "low": -0.01, "high": 0.05, "status": "verified"}  # fmt: skip
+    row = {
+        "source": "paper, Table 4",
+        "method": "sift",
+        "split": "all",
+        "metric": "accuracy_3px",
+        "published": 0.676,
+        "ours": 0.7,
+        "difference": 0.024,
+        "low": -0.01,
+        "high": 0.05,
+        "status": "verified",
+    }
     table = tables.published_table(pd.DataFrame([row]), {})
     assert table is not None
     assert [cell.text for cell in table.sections[0].rows[0]] == [
-        "sift", "all", "acc@3 px", "0.700", "0.676", "+0.024", "verified", "paper, Table 4",
-    ]  # fmt: skip
+        "sift",
+        "all",
+        "acc@3 px",
+        "0.700",
+        "0.676",
+        "+0.024",
+        "verified",
+        "paper, Table 4",
+    ]
 
 
 def test_failures_list_kinds_that_occurred(run: SimulatedRun) -> None:
     table = tables.failures_table(run.summary, run.manifest)
     assert table is not None
     assert [head.key for head in table.heads] == [
-        "method", "failures", "failures_too_few_matches", "failures_estimation_failed",
-    ]  # fmt: skip
+        "method",
+        "failures",
+        "failures_too_few_matches",
+        "failures_estimation_failed",
+    ]
     for row in table.sections[0].rows:
         counted = run.pairs[run.pairs["method"] == row[0].text]["outcome"].value_counts()
         assert [int(cell.text) for cell in row[2:]] == [
-            counted.get("too_few_matches", 0), counted.get("estimation_failed", 0),
-        ]  # fmt: skip
+            counted.get("too_few_matches", 0),
+            counted.get("estimation_failed", 0),
+        ]
 
 
 def test_no_table_of_failures_without_failures(run: SimulatedRun) -> None:
@@ -192,8 +246,14 @@ def caption(**protocol: Any) -> str:
 
 def test_caption_names_data_preset_seeds_host_and_model() -> None:
     text = caption()
-    for part in ("3 of 116 sequences, 15 of 580 pairs", "strict v1 (0a1b2c3d4e5f)", "Seed 0", "10 estimations per pair",
-                 "AMD EPYC 7763", "graph abababababab"):  # fmt: skip
+    for part in (
+        "3 of 116 sequences, 15 of 580 pairs",
+        "strict v1 (0a1b2c3d4e5f)",
+        "Seed 0",
+        "10 estimations per pair",
+        "AMD EPYC 7763",
+        "graph abababababab",
+    ):
         assert part in text
     assert "gt_leak" not in text
     assert "Paper-style" not in text

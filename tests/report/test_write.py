@@ -27,9 +27,14 @@ def test_writes_every_file_and_leaves_nothing_temporary(run: SimulatedRun, tmp_p
     assert path == tmp_path / "report.html"
     files = {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()}
     assert files == {
-        "report.html", "summary.csv", "summary.md", "summary.tex", "plots/matches.json", "plots/matches_01.jpg",
+        "report.html",
+        "summary.csv",
+        "summary.md",
+        "summary.tex",
+        "plots/matches.json",
+        "plots/matches_01.jpg",
         *(f"plots/{name}.{kind}" for name in PLOTS for kind in ("png", "svg")),
-    }  # fmt: skip
+    }
     assert path.stat().st_size < 5_000_000
     text = path.read_text(encoding="utf-8")
     assert "sift, best: v_scene01/1-4, corner error 1.25 px, 250 of 300 matches correct" in text
@@ -91,11 +96,24 @@ def test_sorting_works_in_a_browser(run: SimulatedRun, tmp_path: Path) -> None:
     tried = tmp_path / "tried.html"
     tried.write_text(path.read_text(encoding="utf-8").replace("</body>", click), encoding="utf-8")
     done = subprocess.run(
-        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync",
-         f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", tried.as_uri()],
-        capture_output=True, timeout=120, check=False,
-    )  # fmt: skip
+        [
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--dump-dom",
+            tried.as_uri(),
+        ],
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
     title = done.stdout.decode().split("<title>")[1].split("</title>")[0]
     values = [float(v) for v in title.removeprefix("sorted:").split(",")]
     assert len(values) == run.pairs["sequence"].nunique()

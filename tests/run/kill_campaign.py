@@ -31,10 +31,20 @@ from bench.run.benchmark import run
 from bench.run.store import RunStore, open_finished
 
 OVERRIDES = [
-    "methods=classical", "~methods.sift", "~methods.rootsift", "~methods.brisk", "~methods.kaze",
-    "dataset.viewpoint_sequences=1", "dataset.illumination_sequences=2", "dataset.height=96", "dataset.width=128",
-    "protocol.image.short_side=96", "protocol.estimator.repeats=2", "bootstrap_draws=100", "latency.repeats=2",
-]  # fmt: skip
+    "methods=classical",
+    "~methods.sift",
+    "~methods.rootsift",
+    "~methods.brisk",
+    "~methods.kaze",
+    "dataset.viewpoint_sequences=1",
+    "dataset.illumination_sequences=2",
+    "dataset.height=96",
+    "dataset.width=128",
+    "protocol.image.short_side=96",
+    "protocol.estimator.repeats=2",
+    "bootstrap_draws=100",
+    "latency.repeats=2",
+]
 
 
 def start(directory: Path, jobs: int, keep: bool) -> int:
@@ -95,9 +105,10 @@ def faults_of_kill(directory: Path, before: dict[str, str]) -> list[str]:
     now = kept(directory)
     finished = (directory / "report.html").is_file()
     faults = [
-        f"{name} is gone or changed" for name, digest in before.items()
+        f"{name} is gone or changed"
+        for name, digest in before.items()
         if now.get(name) != digest and not (finished and name.startswith("features/") and name not in now)
-    ]  # fmt: skip
+    ]
     if (directory / checksums.LEDGER).is_file():
         for name, digests in checksums.read(directory).digests.items():
             path = directory / name
@@ -225,9 +236,12 @@ def report(
 ) -> dict[str, object]:
     """What the campaign found."""
     return {
-        "kills": made, "runs_ended": ended, "phases": dict(phases), "faults": faults,
+        "kills": made,
+        "runs_ended": ended,
+        "phases": dict(phases),
+        "faults": faults,
         "seconds": round(time.monotonic() - began),
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

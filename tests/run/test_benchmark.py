@@ -18,9 +18,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DATA = [
-    "dataset.viewpoint_sequences=1", "dataset.illumination_sequences=1", "dataset.height=240", "dataset.width=320",
-    "protocol.image.short_side=240", "protocol.estimator.repeats=2", "bootstrap_draws=200",
-]  # fmt: skip
+    "dataset.viewpoint_sequences=1",
+    "dataset.illumination_sequences=1",
+    "dataset.height=240",
+    "dataset.width=320",
+    "protocol.image.short_side=240",
+    "protocol.estimator.repeats=2",
+    "bootstrap_draws=200",
+]
 GRID = ["+method@methods.grid=grid", "hydra.searchpath=[file://{conf}]"]
 
 
@@ -94,9 +99,13 @@ def test_the_same_command_gives_the_same_bytes_apart_from_times(place: Path, und
 def test_a_killed_run_continues_and_ends_with_the_same_numbers(place: Path, undisturbed: Path) -> None:
     run = place / "results/killed"
     process = subprocess.Popen(
-        command(place, "run_dir=results/killed"), cwd=place, env=environment(place),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+        command(place, "run_dir=results/killed"),
+        cwd=place,
+        env=environment(place),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and len(list(run.glob("features/*/*/*.npz"))) < 8:
         time.sleep(0.02)
@@ -120,8 +129,11 @@ def test_nothing_outlives_a_killed_run(place: Path, undisturbed: Path, phase: st
     reached = {"load": "logs/*.log", "extract": "features/*/*/*.npz", "evaluate": "parts/rows/*"}[phase]
     process = subprocess.Popen(
         command(place, f"run_dir={run.relative_to(place)}", f"jobs={jobs}", "protocol.estimator.repeats=40"),
-        cwd=place, env=environment(place), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        cwd=place,
+        env=environment(place),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     parent = psutil.Process(process.pid)
     family: set[psutil.Process] = set()
     while not list(run.glob(reached)) and process.poll() is None:
@@ -212,9 +224,11 @@ def test_a_model_that_cannot_run_stops_with_its_sentence(place: Path) -> None:
 @pytest.mark.slow
 def test_an_estimator_sweep_stays_out_of_the_headline(place: Path, undisturbed: Path) -> None:
     result = bench(
-        place, "run_dir=results/sweep", "estimator_sweep.estimators=[usac_magsac,dlt]",
+        place,
+        "run_dir=results/sweep",
+        "estimator_sweep.estimators=[usac_magsac,dlt]",
         "estimator_sweep.thresholds_px=[1,2]",
-    )  # fmt: skip
+    )
     assert result.returncode == 0, result.stderr
     pd.testing.assert_frame_equal(numbers(place / "results/sweep"), numbers(undisturbed), check_exact=True)
     table = pd.read_csv(place / "results/sweep/sweep.csv")

@@ -22,9 +22,14 @@ from bench.schema import EstimatorSweepConfig, RunConfig
 
 PRESETS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf/protocol").glob("*.yaml"))
 SMALL = [
-    "dataset=photos", "dataset.viewpoint_sequences=1", "dataset.illumination_sequences=0", "dataset.height=240",
-    "dataset.width=320", "methods=classical", "estimator_sweep.thresholds_px=[3]",
-]  # fmt: skip
+    "dataset=photos",
+    "dataset.viewpoint_sequences=1",
+    "dataset.illumination_sequences=0",
+    "dataset.height=240",
+    "dataset.width=320",
+    "methods=classical",
+    "estimator_sweep.thresholds_px=[3]",
+]
 QUICK = ("strict", "pytorch_superpoint")
 """The default, and the one whose largest distance does not apply to SIFT and ORB."""
 METHODS = {"sift": Entry(has_descriptors=True), "orb": Entry(has_descriptors=True)}

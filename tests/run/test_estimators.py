@@ -26,9 +26,13 @@ SWEEP = EstimatorSweepConfig(
 def test_grid() -> None:
     cells = grid(SWEEP, PROTOCOL.estimator)
     assert [(c.name, c.threshold_px) for c in cells] == [
-        ("usac_magsac", 1.0), ("usac_magsac", 2.0), ("opencv_ransac", 1.0), ("opencv_ransac", 2.0),
-        ("opencv_lmeds", 1.0), ("dlt", 1.0),
-    ]  # fmt: skip
+        ("usac_magsac", 1.0),
+        ("usac_magsac", 2.0),
+        ("opencv_ransac", 1.0),
+        ("opencv_ransac", 2.0),
+        ("opencv_lmeds", 1.0),
+        ("dlt", 1.0),
+    ]
     assert [c.repeats for c in cells] == [3, 3, 3, 3, 3, 1]
     assert {c.max_iterations for c in cells} == {PROTOCOL.estimator.max_iterations}
     assert grid(EstimatorSweepConfig(), PROTOCOL.estimator) == []
@@ -69,11 +73,17 @@ def test_a_failure_counts_against_the_cell() -> None:
     errors = [[0.5, 0.5], [math.inf, 4.0]]
     rows = pd.DataFrame(
         {
-            "method": "m", "estimator": "opencv_rho", "threshold_px": 3.0, "split": "-", "sequence": ["a", "b"],
-            "pair": ["a/1", "b/1"], "outcome": ["ok", "estimation_failed"], "corner_errors_px": errors,
+            "method": "m",
+            "estimator": "opencv_rho",
+            "threshold_px": 3.0,
+            "split": "-",
+            "sequence": ["a", "b"],
+            "pair": ["a/1", "b/1"],
+            "outcome": ["ok", "estimation_failed"],
+            "corner_errors_px": errors,
             "estimate_ms": [1.0, 3.0],
         }
-    )  # fmt: skip
+    )
     found = summarise_sweep(rows, PROTOCOL, draws=100).iloc[0]
     assert (found["failures"], found["accuracy_1px"], found["accuracy_5px"]) == (1, 0.5, 0.75)
     assert found["auc_5px"] == pytest.approx(np.mean([0.9, 0.9, 0.0, 0.2]))

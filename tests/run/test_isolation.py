@@ -11,9 +11,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
-    "dataset.viewpoint_sequences=1", "dataset.illumination_sequences=0", "dataset.height=240", "dataset.width=320",
-    "protocol.image.short_side=240", "protocol.estimator.repeats=1", "bootstrap_draws=100", "threads=1",
-]  # fmt: skip
+    "dataset.viewpoint_sequences=1",
+    "dataset.illumination_sequences=0",
+    "dataset.height=240",
+    "dataset.width=320",
+    "protocol.image.short_side=240",
+    "protocol.estimator.repeats=1",
+    "bootstrap_draws=100",
+    "threads=1",
+]
 # Imported at the start of every Python process of the run, the interpreter's own site module finds it.
 GUARD = """
 import os, socket, sys

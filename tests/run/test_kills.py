@@ -19,9 +19,12 @@ KILLS = int(os.environ.get("BENCH_KILLS", "10"))
 def test_no_kill_loses_what_was_measured(jobs: int, tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "tests.run.kill_campaign", str(tmp_path), str(-(-KILLS // 2)), str(jobs), str(jobs)],
-        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert found["faults"] == []

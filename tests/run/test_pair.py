@@ -14,13 +14,7 @@ from bench.core.errors import ConfigError
 from bench.core.types import Features, Outcome, PreparedPair, Size
 from bench.matching.solve import keep_shared, order_seed
 from bench.run.pair import evaluate_pair
-from bench.schema import (
-    EstimatorConfig,
-    HomographyMetricConfig,
-    KeypointsConfig,
-    MatcherConfig,
-    ProtocolConfig,
-)
+from bench.schema import EstimatorConfig, HomographyMetricConfig, KeypointsConfig, MatcherConfig, ProtocolConfig
 from tests.metrics import naive_metrics as naive
 
 QUICK = EstimatorConfig(name="opencv_ransac", threshold_px=3.0, max_iterations=200, confidence=0.99, repeats=2)
@@ -61,8 +55,18 @@ def test_a_perfect_pair() -> None:
     assert row["n_matches"] == row["n_inliers"] == 40
     assert row["corner_error_px"] == pytest.approx(0, abs=1e-4)
     assert len(row["corner_errors_px"]) == 2  # type: ignore[arg-type]
-    for name in ("accuracy_1px", "accuracy_3px", "accuracy_5px", "inlier_ratio", "repeatability", "nn_map",
-                 "repeatability_one_to_one", "matching_score", "match_precision_1px", "match_recall_3px"):  # fmt: skip
+    for name in (
+        "accuracy_1px",
+        "accuracy_3px",
+        "accuracy_5px",
+        "inlier_ratio",
+        "repeatability",
+        "nn_map",
+        "repeatability_one_to_one",
+        "matching_score",
+        "match_precision_1px",
+        "match_recall_3px",
+    ):
         assert row[name] == 1.0, name
     assert row["mma"] == [1.0] * 15
     assert row["localisation_error_px"] == 0.0
@@ -148,9 +152,16 @@ def test_detectors_have_no_matching_columns() -> None:
     assert list(row) == list(full)
     filled = {key for key, value in row.items() if value is not None}
     assert filled == {
-        "pair", "sequence", "split", "outcome", "n_keypoints_ref", "n_keypoints_target", "repeatability",
-        "repeatability_one_to_one", "localisation_error_px",
-    }  # fmt: skip
+        "pair",
+        "sequence",
+        "split",
+        "outcome",
+        "n_keypoints_ref",
+        "n_keypoints_target",
+        "repeatability",
+        "repeatability_one_to_one",
+        "localisation_error_px",
+    }
     assert row["outcome"] == "ok"
 
 

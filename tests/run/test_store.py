@@ -69,9 +69,11 @@ def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
 
 def manifest(**changes: Any) -> Manifest:
     wanted = Manifest(
-        ProtocolRecord("strict", "0"), DatasetRecord("d"), identity={"seed": "0"},
+        ProtocolRecord("strict", "0"),
+        DatasetRecord("d"),
+        identity={"seed": "0"},
         sessions=[{"schema_version": "2", "host": "a", "versions.numpy": "2.1"}],
-    )  # fmt: skip
+    )
     return replace(wanted, **changes)
 
 
@@ -127,10 +129,14 @@ def test_other_conditions_are_refused_by_key_or_marked_per_row(tmp_path: Path) -
 
 def test_a_run_of_schema_version_1_is_another_condition(tmp_path: Path) -> None:
     old = {
-        "schema_version": 1, "status": "running", "identity": {"seed": "0"},
+        "schema_version": 1,
+        "status": "running",
+        "identity": {"seed": "0"},
         "protocol": {"name": "strict", "hash": "0"},
-        "dataset": {"name": "d"}, "host": {"hash": "a", "python": "3.11"}, "versions": {"numpy": "2.1"},
-    }  # fmt: skip
+        "dataset": {"name": "d"},
+        "host": {"hash": "a", "python": "3.11"},
+        "versions": {"numpy": "2.1"},
+    }
     (tmp_path / "manifest.json").write_text(json.dumps(old))
     session = {"schema_version": "2", "host": "a", "versions.python": "3.11", "versions.numpy": "2.1"}
     with pytest.raises(StoreError, match=r"schema_version \(1, here 2\)"):

@@ -28,10 +28,19 @@ from bench.run.verify import verify
 pytestmark = pytest.mark.slow
 FLIPS = 1200
 SMALL = [
-    "methods=classical", "~methods.sift", "~methods.rootsift", "~methods.brisk", "~methods.kaze",
-    "dataset.viewpoint_sequences=1", "dataset.illumination_sequences=1", "dataset.height=96", "dataset.width=128",
-    "protocol.image.short_side=96", "protocol.estimator.repeats=2", "bootstrap_draws=100",
-]  # fmt: skip
+    "methods=classical",
+    "~methods.sift",
+    "~methods.rootsift",
+    "~methods.brisk",
+    "~methods.kaze",
+    "dataset.viewpoint_sequences=1",
+    "dataset.illumination_sequences=1",
+    "dataset.height=96",
+    "dataset.width=128",
+    "protocol.image.short_side=96",
+    "protocol.estimator.repeats=2",
+    "bootstrap_draws=100",
+]
 
 
 @pytest.fixture(scope="module")

@@ -25,8 +25,7 @@ def test_sparse_equals_full(make: Make, image: EvaluatedImage, superpoint: Path)
 
 def test_suppression_reproduces_the_graphs_own(make: Make, image: EvaluatedImage, superpoint: Path) -> None:
     """With the constants baked into the graph, our decoding gives its ``prob_nms``."""
-    extractor = make("tensorflow", superpoint, graph="full",
-                     max_keypoints=0, min_probability=0.01)  # fmt: skip
+    extractor = make("tensorflow", superpoint, graph="full", max_keypoints=0, min_probability=0.01)
     features, _ = extractor.extract(image)
     outputs = extractor._network.infer(to_float32(image.grey)[None, :, :, None])
     y, x = np.nonzero(outputs["prob_nms"][0])

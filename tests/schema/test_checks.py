@@ -96,12 +96,15 @@ def test_a_range_refuses(value: Any) -> None:
         Range(0, 10).check("key", value)
 
 
-@pytest.mark.parametrize(("range_", "good", "bad"), [
-    (Range(0, 1), (0, 1, 0.5), (1.0000001,)),
-    (Range(0, 1, above=True), (1e-9, 1), (0,)),
-    (Range(16, 64, multiple=8), (16, 24, 64), (17, 8, 72)),
-    (Range(0, lambda: 3.0), (3,), (4,)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("range_", "good", "bad"),
+    [
+        (Range(0, 1), (0, 1, 0.5), (1.0000001,)),
+        (Range(0, 1, above=True), (1e-9, 1), (0,)),
+        (Range(16, 64, multiple=8), (16, 24, 64), (17, 8, 72)),
+        (Range(0, lambda: 3.0), (3,), (4,)),
+    ],
+)
 def test_ends_of_a_range(range_: Range, good: tuple[float, ...], bad: tuple[float, ...]) -> None:
     for value in good:
         range_.check("key", value)

@@ -112,10 +112,13 @@ def test_every_added_key_changes_the_hash_once_it_is_used() -> None:
         *(
             ProtocolConfig(name="a", keypoints=KeypointsConfig(sift=SiftConfig(**{key: value})))  # type: ignore[arg-type]
             for key, value in (
-                ("contrast_threshold", 0.01), ("edge_threshold", 5.0), ("octave_layers", 4), ("precise_upscale", True)
+                ("contrast_threshold", 0.01),
+                ("edge_threshold", 5.0),
+                ("octave_layers", 4),
+                ("precise_upscale", True),
             )
         ),
-    ]  # fmt: skip
+    ]
     assert len({base, *map(protocol_hash, used)}) == 1 + len(used)
 
 
@@ -179,22 +182,30 @@ def test_variants_differ_only_where_they_say() -> None:
 
     assert changed("paper_repeatability", "paper_repeatability_nms8") == {"keypoints.nms.size"}
     assert changed("gluefactory", "gluefactory_poselib") == {
-        "estimator.name", "estimator.threshold_px", "estimator.max_iterations", "estimator.confidence",
-    }  # fmt: skip
+        "estimator.name",
+        "estimator.threshold_px",
+        "estimator.max_iterations",
+        "estimator.confidence",
+    }
 
 
 def test_constants_of_the_sources() -> None:
     rpautrat, silk, glue = preset("rpautrat"), preset("silk"), preset("gluefactory")
     assert (rpautrat.image.grey, rpautrat.image.kernel, rpautrat.image.rounding) == (
-        "bt601_swapped", "tf1_bilinear", "truncate",
-    )  # fmt: skip
+        "bt601_swapped",
+        "tf1_bilinear",
+        "truncate",
+    )
     assert (rpautrat.keypoints.nms.kind, rpautrat.keypoints.nms.size, rpautrat.keypoints.nms.iou) == ("box", 8, 0.1)
     assert (rpautrat.keypoints.max, rpautrat.keypoints.classical_max) == (1000, 1500)
     for found in (rpautrat, silk, preset("paper"), preset("pytorch_superpoint")):
         estimator = found.estimator
         assert (estimator.name, estimator.threshold_px, estimator.max_iterations, estimator.confidence) == (
-            "opencv_ransac", 3.0, 2000, 0.995,
-        )  # fmt: skip
+            "opencv_ransac",
+            3.0,
+            2000,
+            0.995,
+        )
         assert estimator.repeats == 1
     assert silk.homography.thresholds_px == [1.0, 2.0, 3.0]
     assert silk.image.target_size == "reference"
@@ -204,8 +215,11 @@ def test_constants_of_the_sources() -> None:
     assert preset("paper").matcher.kind == "nn"
     torch = preset("pytorch_superpoint")
     assert (torch.matcher.kind, torch.matcher.max_distance, torch.keypoints.max, torch.repeatability_max) == (
-        "mutual_nn", None, 0, 1000,
-    )  # fmt: skip
+        "mutual_nn",
+        None,
+        0,
+        1000,
+    )
     assert (torch.image.crop_first, torch.image.grey, torch.repeatability_empty) == (True, "bt601_swapped_cv2", "zero")
     assert glue.dlt_solver == preset("gluefactory_poselib").dlt_solver == "lu"
     assert {name for name in HASHES if preset(name).dlt_solver == "lu"} == {"gluefactory", "gluefactory_poselib"}

@@ -24,9 +24,11 @@ ROUNDING = 0.0011  # three decimals in the splits and in the total
 
 def one(source: str, method: str, split: str, metric: str, commit: str | None = None) -> float:
     rows = FILES[
-        FILES["source"].str.startswith(source) & (FILES["method"] == method) & (FILES["split"] == split)
+        FILES["source"].str.startswith(source)
+        & (FILES["method"] == method)
+        & (FILES["split"] == split)
         & (FILES["metric"] == metric)
-    ]  # fmt: skip
+    ]
     if commit:
         rows = rows[rows["commit_or_table"] == commit]
     assert len(rows) == 1

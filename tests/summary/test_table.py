@@ -100,9 +100,11 @@ def test_auc_and_medians(summary: Summary) -> None:
 
 def test_trapezoid_and_medians_where_the_protocol_says_so() -> None:
     config = ProtocolConfig(
-        name="m", estimator=PROTOCOL.estimator, mma_px=[1.0, 3.0],
+        name="m",
+        estimator=PROTOCOL.estimator,
+        mma_px=[1.0, 3.0],
         homography=HomographyMetricConfig(auc="trapezoid", aggregate="median"),
-    )  # fmt: skip
+    )
     found = summarise_rows(PAIRS, TIMES, {}, config, draws=200)
     rows = rows_of("sift")
     errors = np.stack(rows["corner_errors_px"].to_list())

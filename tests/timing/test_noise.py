@@ -56,12 +56,16 @@ def test_what_was_busy_before_decides_only_without_a_record() -> None:
 
 def test_rows_become_blocks() -> None:
     rows = [
-        ("calibration", "calibration", 0, 0, 1.0), ("calibration", "interrupted", 0, 0, 0.0),
-        ("calibration", "block", 0, 0, 2000.0), ("calibration", "lost", 0, 0, 500.0),
-        ("calibration", "calibration", 1, 0, 1.1), ("calibration", "interrupted", 1, 0, 0.0),
-        ("calibration", "block", 1, 0, 1000.0), ("calibration", "lost", 1, 0, 0.0),
+        ("calibration", "calibration", 0, 0, 1.0),
+        ("calibration", "interrupted", 0, 0, 0.0),
+        ("calibration", "block", 0, 0, 2000.0),
+        ("calibration", "lost", 0, 0, 500.0),
+        ("calibration", "calibration", 1, 0, 1.1),
+        ("calibration", "interrupted", 1, 0, 0.0),
+        ("calibration", "block", 1, 0, 1000.0),
+        ("calibration", "lost", 1, 0, 0.0),
         ("sift", "infer", 0, 0, 30.0),
-    ]  # fmt: skip
+    ]
     times = pd.DataFrame(rows, columns=["method", "stage", "repeat", "block", "ms"])
     found = machine(times)
     assert found.index.to_list() == [(0, 0), (1, 0)]

@@ -47,11 +47,7 @@ def test_sampling_is_bilinear_from_the_corner_with_edge_clamp() -> None:
     sampled = np.asarray(sample_descriptors(tensor(raw), tensor(points)))
     expected = [
         [raw[0, 0, 0], raw[0, 2, 1], (raw[0, 0, 1] + raw[0, 0, 2] + raw[0, 1, 1] + raw[0, 1, 2]) / 4],
-        [
-            raw[1, 3, 4],
-            raw[1, 3, 0] * 0.625 + raw[1, 3, 1] * 0.375,
-            raw[1, 1, 0] * 0.875 + raw[1, 2, 0] * 0.125,
-        ],
+        [raw[1, 3, 4], raw[1, 3, 0] * 0.625 + raw[1, 3, 1] * 0.375, raw[1, 1, 0] * 0.875 + raw[1, 2, 0] * 0.125],
     ]
     lengths = np.linalg.norm(expected, axis=-1, keepdims=True)
     np.testing.assert_allclose(sampled, np.array(expected) / lengths, atol=1e-5)

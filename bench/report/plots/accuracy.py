@@ -64,9 +64,18 @@ def pareto(table: pd.DataFrame, labels: Labels, metric: str = "accuracy_3px", sp
         for method in methods:
             seen, style = (latency[method]["value"], accuracy[method]["value"]), look(method)
             ax.errorbar(
-                *seen, yerr=_arms(accuracy[method]), xerr=_arms(latency[method]), fmt=style.marker, color=style.colour,
-                markersize=8, markeredgecolor="white", markeredgewidth=0.8, elinewidth=1.4, capsize=2.5, zorder=3,
-            )  # fmt: skip
+                *seen,
+                yerr=_arms(accuracy[method]),
+                xerr=_arms(latency[method]),
+                fmt=style.marker,
+                color=style.colour,
+                markersize=8,
+                markeredgecolor="white",
+                markeredgewidth=0.8,
+                elinewidth=1.4,
+                capsize=2.5,
+                zorder=3,
+            )
         points = np.array([(latency[m]["value"], accuracy[m]["value"]) for m in methods])
         front = _front(ax, points)
         ax.set_xscale("log")
@@ -180,9 +189,15 @@ def accuracy_by_difficulty(
                 means = part[part["method"] == method].groupby("target")[column].mean()
                 style = look(method)
                 ax.plot(
-                    means.index, means.to_numpy(), color=style.colour, linestyle=style.dash, marker=style.marker,
-                    markersize=6.5, markeredgecolor="white", label=labels.get(method, method),
-                )  # fmt: skip
+                    means.index,
+                    means.to_numpy(),
+                    color=style.colour,
+                    linestyle=style.dash,
+                    marker=style.marker,
+                    markersize=6.5,
+                    markeredgecolor="white",
+                    label=labels.get(method, method),
+                )
             ax.set(title=SPLIT_TITLES[split], ylim=(-0.02, 1.03), xlabel="target image")
             ax.set_xticks(sorted(rows["target"].unique())[:12])
         axes[0].set_ylabel(f"accuracy at {threshold_px:g} px")
@@ -221,9 +236,15 @@ def accuracy_by_pose(
                 means = part[part["method"] == method].groupby(name)[column].mean()
                 style = look(method)
                 ax.plot(
-                    means.index, means.to_numpy(), color=style.colour, linestyle=style.dash, marker=style.marker,
-                    markersize=6.5, markeredgecolor="white", label=labels.get(method, method),
-                )  # fmt: skip
+                    means.index,
+                    means.to_numpy(),
+                    color=style.colour,
+                    linestyle=style.dash,
+                    marker=style.marker,
+                    markersize=6.5,
+                    markeredgecolor="white",
+                    label=labels.get(method, method),
+                )
             values = sorted(part[name].unique())
             if name == "scale":
                 ax.set_xscale("log")
@@ -257,9 +278,12 @@ def mma_curves(
                 curves = np.stack([np.asarray(c, dtype=np.float64) for c in part.loc[part["method"] == method, "mma"]])
                 style = look(method)
                 ax.plot(
-                    list(thresholds_px), np.nanmean(curves, axis=0), color=style.colour, linestyle=style.dash,
+                    list(thresholds_px),
+                    np.nanmean(curves, axis=0),
+                    color=style.colour,
+                    linestyle=style.dash,
                     label=labels.get(method, method),
-                )  # fmt: skip
+                )
             ax.set(title=SPLIT_TITLES[split], ylim=(0, 1.01), xlabel="threshold (px)")
             ax.set_xticks(list(thresholds_px)[:: max(1, len(thresholds_px) // 7)])
         axes[0].set_ylabel("mean matching accuracy")

@@ -70,11 +70,16 @@ def place_labels(
         _, dx, dy, box = best
         far = np.hypot(dx, dy) > _RADII_PT[0]
         ax.annotate(
-            names[i], points[i], xytext=(dx, dy), textcoords="offset points", fontsize=10,
-            ha="left" if dx > 1e-9 else "right" if dx < -1e-9 else "center", va="center",
+            names[i],
+            points[i],
+            xytext=(dx, dy),
+            textcoords="offset points",
+            fontsize=10,
+            ha="left" if dx > 1e-9 else "right" if dx < -1e-9 else "center",
+            va="center",
             arrowprops=_LEADER if far else None,
             zorder=4,
-        )  # fmt: skip
+        )
         placed[i] = box
         taken.append(box)
     return [placed[i] for i in range(len(points))]

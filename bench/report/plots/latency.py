@@ -26,9 +26,12 @@ IMAGE_STAGES = ("preprocess", "infer", "decode")
 PAIR_STAGES = ("match", "estimate")
 # Stages differ in lightness and hatch, so that the order survives grey printing.
 _STAGE_LOOKS = {
-    "preprocess": ("#bfbfbf", ""), "infer": ("#0072b2", ""), "decode": ("#e69f00", "//"),
-    "match": ("#56b4e9", ""), "estimate": ("#cc79a7", "\\\\"),
-}  # fmt: skip
+    "preprocess": ("#bfbfbf", ""),
+    "infer": ("#0072b2", ""),
+    "decode": ("#e69f00", "//"),
+    "match": ("#56b4e9", ""),
+    "estimate": ("#cc79a7", "\\\\"),
+}
 
 
 def _values(table: pd.DataFrame, metric: str) -> dict[str, float]:
@@ -115,10 +118,18 @@ def latency_distribution(times: pd.DataFrame, labels: Labels, order: Sequence[st
             many = len(ms) > 300
             ax.scatter(ms, y + spread, s=7, color=colour, alpha=0.35, linewidths=0, zorder=2, rasterized=many)
             ax.boxplot(
-                ms, positions=[y], orientation="horizontal", widths=0.55, whis=(5, 95), showfliers=False, zorder=3,
-                boxprops={"color": colour, "linewidth": 1.5}, medianprops={"color": INK, "linewidth": 2},
-                whiskerprops={"color": colour, "linewidth": 1.5}, capprops={"color": colour, "linewidth": 1.5},
-            )  # fmt: skip
+                ms,
+                positions=[y],
+                orientation="horizontal",
+                widths=0.55,
+                whis=(5, 95),
+                showfliers=False,
+                zorder=3,
+                boxprops={"color": colour, "linewidth": 1.5},
+                medianprops={"color": INK, "linewidth": 2},
+                whiskerprops={"color": colour, "linewidth": 1.5},
+                capprops={"color": colour, "linewidth": 1.5},
+            )
         ax.set_yticks(range(len(methods)), [labels.get(m, m) for m in methods])
         ax.set_xscale("log")
         plain_log_ticks(ax)
@@ -184,9 +195,18 @@ def _sweep_lines(ax: Axes, rows: pd.DataFrame, labels: Labels, order: Sequence[s
         arms = np.abs(part[["low", "high"]].to_numpy(np.float64).T - y)
         style = look(method)
         ax.errorbar(
-            x, y, yerr=np.nan_to_num(arms), color=style.colour, linestyle=style.dash, marker=style.marker,
-            markersize=6.5, markeredgecolor="white", capsize=2.5, elinewidth=1.2, label=labels.get(method, method),
-        )  # fmt: skip
+            x,
+            y,
+            yerr=np.nan_to_num(arms),
+            color=style.colour,
+            linestyle=style.dash,
+            marker=style.marker,
+            markersize=6.5,
+            markeredgecolor="white",
+            capsize=2.5,
+            elinewidth=1.2,
+            label=labels.get(method, method),
+        )
         ax.plot(x, y[0] * (x / x[0]) ** slope, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), label=ideal, zorder=1)
     ax.set(xscale="log", yscale="log")
     plain_log_ticks(ax, "y")

@@ -68,9 +68,15 @@ def drift_by_layer_of_methods(layers: pd.DataFrame, labels: Labels) -> Figure:
             y[y <= 0] = np.nan
             style = look(method)
             ax.plot(
-                np.arange(len(y)), y, color=style.colour, marker=style.marker, linestyle=style.dash, markersize=5,
-                linewidth=1.4, label=labels.get(method, method),
-            )  # fmt: skip
+                np.arange(len(y)),
+                y,
+                color=style.colour,
+                marker=style.marker,
+                linestyle=style.dash,
+                markersize=5,
+                linewidth=1.4,
+                label=labels.get(method, method),
+            )
         _layer_axes(ax, names, "noise / signal")
         fig.legend(loc="outside upper left", ncols=2)
     return fig
@@ -117,9 +123,15 @@ def cosine_histogram(cosines: NDArray[np.floating[Any]]) -> Figure:
         for value, name in ((np.median(clipped), "median"), (np.percentile(clipped, 99), "99 %")):
             ax.axvline(value, color=INK, linewidth=1.2, linestyle=(0, (3, 2)))
             ax.annotate(
-                name, (value, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points",
-                va="bottom", ha="right" if name == "median" else "left", fontsize=10,
-            )  # fmt: skip
+                name,
+                (value, 1.0),
+                xycoords=("data", "axes fraction"),
+                xytext=(0, 3),
+                textcoords="offset points",
+                va="bottom",
+                ha="right" if name == "median" else "left",
+                fontsize=10,
+            )
         ax.set_xscale("log")
         ax.set_xlabel("1 - cosine similarity (log scale)")
         ax.set_ylabel("keypoints")
@@ -143,8 +155,10 @@ def keypoint_agreement(grey: NDArray[Any], shared: NDArray[Any], lost: NDArray[A
             grey, cmap="gray", vmin=0, vmax=255 if grey.dtype == np.uint8 else 1, alpha=0.6, interpolation="nearest"
         )
         for points, name, colour, marker, size in (
-            (shared, "both", CORRECT, ".", 22), (lost, "lost", WRONG, "x", 46), (gained, "gained", "#e69f00", "+", 64),
-        ):  # fmt: skip
+            (shared, "both", CORRECT, ".", 22),
+            (lost, "lost", WRONG, "x", 46),
+            (gained, "gained", "#e69f00", "+", 64),
+        ):
             xy = np.asarray(points, dtype=np.float64).reshape(-1, 2)
             ax.scatter(xy[:, 0], xy[:, 1], s=size, c=colour, marker=marker, linewidths=1.4, label=f"{name}: {len(xy)}")
         ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))

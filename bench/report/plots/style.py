@@ -23,13 +23,31 @@ Labels = Mapping[str, str]
 INK, GRID, MUTED = "#222222", "#d8d8d8", "#6b6b6b"
 CORRECT, WRONG = "#0072b2", "#d55e00"
 _RC: Any = {
-    "font.family": "DejaVu Sans", "font.size": 11, "axes.titlesize": 11, "axes.labelsize": 11, "legend.fontsize": 10,
-    "axes.edgecolor": MUTED, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": GRID, "grid.linewidth": 0.7,
-    "axes.axisbelow": True, "figure.facecolor": "white", "savefig.facecolor": "white", "legend.frameon": False,
-    "lines.linewidth": 2.0, "svg.fonttype": "path", "svg.hashsalt": "superpoint-bench", "path.simplify": True,
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+    "axes.titlesize": 11,
+    "axes.labelsize": 11,
+    "legend.fontsize": 10,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "legend.frameon": False,
+    "lines.linewidth": 2.0,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "superpoint-bench",
+    "path.simplify": True,
     "axes.prop_cycle": cycler(color=["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +142,12 @@ def shared_legend(fig: Figure, axes: Sequence[Axes]) -> None:
     if entries:
         entry_in = 0.085 * max(map(len, entries)) + 0.65
         fig.legend(
-            list(entries.values()), list(entries), loc="outside lower center",
-            ncols=int(np.clip(fig.get_figwidth() / entry_in, 1, len(entries))), handlelength=2.8,
-        )  # fmt: skip
+            list(entries.values()),
+            list(entries),
+            loc="outside lower center",
+            ncols=int(np.clip(fig.get_figwidth() / entry_in, 1, len(entries))),
+            handlelength=2.8,
+        )
 
 
 def to_bytes(fig: Figure, kind: str) -> bytes:
