@@ -13,9 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from bench.core.errors import ModelError
 from bench.models.operations import Function, MetaGraph, Node, refused
-from bench.models.wire import Value, fields, integer, message, messages, text
+from bench.models.variables import BFLOAT16, FLOATS, floats
+from bench.models.wire import Value, fields, integer, message, messages, text, varint
 
 _DTYPES = {1: "float32", 3: "int32", 9: "int64"}
 
@@ -199,7 +202,38 @@ def _node(data: memoryview) -> Node:
         elif number == 5:
             for attribute in messages(message(value), 2):
                 functions += _called(attribute)
+                if any(_holds_nan(tensor) for tensor in messages(attribute, 8)):
+                    raise ModelError(f"node {name!r} holds NaN; training diverged or the file is damaged")
     return Node(name, op, tuple(inputs), tuple(functions))
+
+
+def _holds_nan(tensor: memoryview) -> bool:
+    """Whether a TensorProto of floats has a NaN, in ``tensor_content`` (4), ``float_val`` (5), ``double_val`` (6) or
+    ``half_val`` (13). Infinities are constants of padding and masks, too."""
+    parts = list(fields(tensor))
+    dtype = next((integer(value) for number, value in parts if number == 1), 0)
+    if dtype not in FLOATS and dtype != BFLOAT16:
+        return False
+    for number, value in parts:
+        if number == 13:
+            packed = message(value) if not isinstance(value, int) else None
+            halves = [value] if packed is None else _varints(packed)
+            found = floats(np.array(halves, "<u2").tobytes(), dtype)
+        elif number in (4, 5, 6):
+            found = floats(bytes(message(value)), {4: dtype, 5: 1, 6: 2}[number])
+        else:
+            continue
+        if np.isnan(found).any():
+            return True
+    return False
+
+
+def _varints(data: memoryview) -> list[int]:
+    position, found = 0, []
+    while position < len(data):
+        value, position = varint(data, position)
+        found.append(value)
+    return found
 
 
 def _called(attribute: memoryview) -> Iterator[str]:

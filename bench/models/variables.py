@@ -20,9 +20,9 @@ from bench.models.wire import Value, fields, integer, message, varint
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER_BYTES = 48
-_FLOATS = {1: "<f4", 2: "<f8", 19: "<f2"}
+FLOATS = {1: "<f4", 2: "<f8", 19: "<f2"}
 """TensorFlow's number of a type -> NumPy's name; other types hold no weights."""
-_BFLOAT16 = 14
+BFLOAT16 = 14
 _STRING = 7
 
 
@@ -69,14 +69,17 @@ def _check(key: str, entry: memoryview, names: list[str], data: list[bytes], fol
             f"{folder / names[shard]}: {key} is not as it was written (its checksum differs); fetch or export the "
             "SavedModel again"
         )
-    if dtype in _FLOATS:
-        values = np.frombuffer(content, _FLOATS[dtype])
-    elif dtype == _BFLOAT16:
-        values = (np.frombuffer(content, "<u2").astype(np.uint32) << 16).view(np.float32)
-    else:
+    if dtype not in FLOATS and dtype != BFLOAT16:
         return
-    if not np.isfinite(values).all():
+    if not np.isfinite(floats(content, dtype)).all():
         raise ModelError(f"{folder / names[shard]}: {key} holds NaN or infinity; training diverged or it is damaged")
+
+
+def floats(content: bytes | memoryview, dtype: int) -> NDArray[np.float32] | NDArray[np.float64] | NDArray[np.float16]:
+    """Numbers of a tensor's bytes; `dtype` is in :data:`FLOATS` or :data:`BFLOAT16`."""
+    if dtype == BFLOAT16:
+        return (np.frombuffer(content, "<u2").astype(np.uint32) << 16).view(np.float32)
+    return np.frombuffer(content, FLOATS[dtype])
 
 
 def _entries(table: bytes) -> Iterator[tuple[bytes, memoryview]]:

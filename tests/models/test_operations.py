@@ -205,3 +205,25 @@ def test_the_restore_operation_reads_the_file_of_the_loader_only() -> None:
     assert "node 'r' would run 'RestoreV2' on a file of its own choice" in str(refused(restoring(*other)))
     saving = (*good[:1], Node("s", "SaveV2", ("file",)), Node("all", "NoOp", ("^r", "^s")))
     assert "node 's' would run 'SaveV2' on a file of its own choice" in str(refused(restoring(*saving)))
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (3, 3)])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_nan_in_a_constant_of_the_graph_is_refused(tmp_path: Path, dtype: str, shape: tuple[int, ...]) -> None:
+    tf = pytest.importorskip("tensorflow")
+    v1 = tf.compat.v1
+    for name, last in (("finite", np.inf), ("nan", np.nan)):
+        values = np.ones(shape)
+        values[(-1,) * len(shape)] = last
+        with tf.Graph().as_default(), v1.Session() as session:
+            image = v1.placeholder(tf.float32, [None, None, None, 1], name="superpoint/image")
+            kernel = tf.reduce_sum(tf.cast(tf.constant(values, dtype, name="kernel"), tf.float32))
+            prob = tf.identity(tf.reduce_mean(image, -1) * kernel, name="superpoint/prob")
+            builder = v1.saved_model.Builder(str(tmp_path / name))
+            tensors = [{key: v1.saved_model.build_tensor_info(t)} for key, t in (("image", image), ("prob", prob))]
+            signature = v1.saved_model.build_signature_def(*tensors)
+            builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
+            builder.save()
+    assert read_saved_model(tmp_path / "finite").nodes
+    with pytest.raises(ModelError, match=r"node 'kernel' holds NaN"):
+        read_saved_model(tmp_path / "nan")
