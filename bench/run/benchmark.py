@@ -45,7 +45,6 @@ from bench.timing import host, noise
 
 if TYPE_CHECKING:
     from bench.report.matches import MatchDrawing
-    from bench.run.worker import Worker
     from bench.summary.table import Summary
 
 log = logging.getLogger(__name__)
@@ -92,7 +91,6 @@ def run(config: RunConfig, command: list[str] | None = None) -> Run:
     BenchError
         With what was wrong, where, and what to do next. Everything measured before stays in the run directory.
     """
-
     methods, left_out = runnable(_methods(config))
     dataset = load(config.dataset, Path(config.data_root))
     log.info("%s: %s", dataset.name, dataset.note)
@@ -302,7 +300,6 @@ def read(directory: Path) -> Run:
     StoreError
         If `directory` holds no finished run.
     """
-
     found = open_finished(directory)
     found.manifest.protocol_config()
     content = found.manifest.as_dict()
@@ -331,7 +328,6 @@ def render(directory: Path) -> Run:
 
 
 def _render(directory: Path, drawings: Sequence[MatchDrawing] | None = None) -> Run:
-
     found = read(directory)
     report = write_report(directory, found.manifest, found.pairs, found.times, found.summary, drawings)
     return replace(found, report=report)
@@ -394,7 +390,6 @@ def _digest(content: object) -> str:
 def _workers(
     methods: Mapping[str, MethodConfig], context: Context, store: RunStore, timeouts: TimeoutsConfig
 ) -> Iterator[dict[str, Worker]]:
-
     with ExitStack() as stack, progress("load methods", len(methods)) as step:
         # Libraries are imported side by side, models are loaded one after another: their time to load is a result.
         workers = {}
@@ -431,7 +426,7 @@ def _times(
             frames.append(
                 pd.DataFrame(
                     {"method": timed["method"], "item": timed["pair"], "stage": stage, "ms": timed[column]}
-                ).assign(repeat=0, block=-1, order=-1, height=0, width=0, session=timed.get("session", 0))
+                ).assign(repeat=0, block=-1, order=-1, height=0, width=0, session=pairs.get("session", 0))
             )
     times = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
     order = ["repeat", "block", "order", "method", "item", "stage"]

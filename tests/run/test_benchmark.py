@@ -16,6 +16,11 @@ import pandas as pd
 import psutil
 import pytest
 
+from bench.config import compose
+from bench.core.types import DataSet
+from bench.run.benchmark import _times
+from bench.run.store import RunStore
+
 ROOT = Path(__file__).parents[2]
 DATA = [
     "dataset.viewpoint_sequences=1",
@@ -253,3 +258,20 @@ def test_a_run_continued_after_extraction_keeps_the_executed_precision(place: Pa
         assert info["precision"]["executed"]
         assert info["costs"]["compile_ms"] > 0
         (run / "pairs.parquet").unlink()
+
+
+def test_times_of_matching_and_estimation_carry_the_session_of_their_row(tmp_path: Path) -> None:
+    rows = pd.DataFrame(
+        {
+            "method": "orb",
+            "pair": ["a/1-2", "a/1-3", "a/1-4"],
+            "match_ms": [1.0, None, 3.0],
+            "estimate_ms": [4.0, 5.0, 6.0],
+            "session": [0, 1, 1],
+        }
+    )
+    nothing = DataSet("none", (), 0, 0, "", "")
+    for marked, expected in ((rows, {"match": [0, 1], "estimate": [0, 1, 1]}), (rows.drop(columns="session"), {})):
+        times = _times(RunStore(tmp_path), nothing, {}, compose(), marked)
+        found = {str(stage): part["session"].tolist() for stage, part in times.groupby("stage")}
+        assert found == (expected or {"match": [0, 0], "estimate": [0, 0, 0]})
