@@ -266,7 +266,6 @@ def _compare(path: Path, weights: str, image: NDArray[np.float32], reference: Ou
 
 def _keypoint_parity(reference: Outputs, found: Outputs) -> tuple[int, int, float | None]:
     """Keypoints of the reference, how many the other has at the same pixel, smallest cosine of their descriptors."""
-
     decoding = Decoding(NmsConfig("box", 8, 0.1), min_probability=0.001, border_px=0, max_keypoints=1000)
     size = Size(*reference["prob"].shape[1:])
     a, b = (

@@ -56,7 +56,6 @@ def register(store: ConfigStore) -> None:
 
 def source_keypoints(features: Features, T_source_to_evaluated: Transform) -> NDArray[np.float64]:
     """Keypoints in pixels of the image file, (N, 2) float64."""
-
     return transform_points(np.linalg.inv(T_source_to_evaluated), features.keypoints)
 
 

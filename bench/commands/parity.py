@@ -107,7 +107,6 @@ def _runnable(config: ParityConfig) -> tuple[ParityConfig, dict[str, str]]:
 
 def main(config: ParityConfig) -> int:
     """Compare, write the report, print the table, say where the page is."""
-
     config, left_out = _runnable(config)
     dataset = load(config.dataset, Path(config.data_root))
     folder = folder_of(config, dataset)

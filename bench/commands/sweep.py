@@ -197,7 +197,6 @@ def summarise(rows: pd.DataFrame, methods: Mapping[str, Any], peaks_gflops: Mapp
         ``gflops`` is twice the multiply-accumulates over the median inference time, ``peak_gflops`` the measured
         matrix product on as many threads.
     """
-
     table = []
     timed = rows[rows["stage"] != "refused"]
     keys = ["method", "height", "width", "threads", "batch"]

@@ -235,7 +235,6 @@ def _image_rows(
 def _pairs(
     config: ParityConfig, dataset: DataSet, features: Mapping[str, Mapping[str, Features]], result: Comparison
 ) -> None:
-
     protocol = config.protocol
     repeats = max(config.repeats, protocol.estimator.repeats)
     items = {item.key: item for item in items_of(dataset, protocol.image)}

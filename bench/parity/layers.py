@@ -160,7 +160,6 @@ class Tapped:
 
     def executed(self) -> dict[str, tuple[str, str]]:
         """Precision and kernel by the friendly name of every node that was fused into the kernel."""
-
         found = {}
         for op in self._compiled.get_runtime_model().get_ordered_ops():
             facts = {key: str(getattr(value, "value", value)) for key, value in op.get_rt_info().items()}

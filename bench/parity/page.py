@@ -39,7 +39,6 @@ READING = (
 
 def words(frames: Frames, comparison: Comparison, manifest: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     """What the report says in sentences: (heading, sentences)."""
-
     isa = get(manifest, "host", "isa", default=[])
     host = precision.host_sentence(isa)
     found = [("This processor", [host])] if host else []
@@ -149,7 +148,6 @@ def write_report(
     StoreError
         If a file cannot be written.
     """
-
     results = result_tables(frames, manifest, thresholds_px)
     details = [table for table in (pairs_table(frames, manifest),) if table is not None]
     lead = words(frames, comparison, manifest)

@@ -184,7 +184,6 @@ def to_csv(summary: Any, manifest: Manifest) -> str:
 
     A missing value is empty. Equal runs give equal text apart from times.
     """
-
     frame: pd.DataFrame = numbers(summary).copy()
     order = {name: number for number, name in enumerate(method_order(manifest, frame["method"].astype(str)))}
     frame = frame.sort_values("method", key=lambda names: names.map(order), kind="stable")

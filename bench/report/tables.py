@@ -379,7 +379,6 @@ def _shares(value: Any) -> str:
 
 def _in_words(manifest: Manifest, method: str) -> str:
     """What the precision of a SuperPoint method means on the host; empty for other methods."""
-
     config = get(manifest, "methods", method, "config", default={})
     executed = get(info(manifest, method), "precision", "executed", default={})
     if not config.get("weights") or not all(isinstance(share, float) for share in executed.values()):

@@ -70,7 +70,6 @@ def write_report(
     ValueError
         If the summary holds no metric that the main table shows.
     """
-
     made = _tables(summary, manifest, pairs)
     write_atomic(run_dir / "summary.csv", render.to_csv(summary, manifest).encode())
     write_atomic(run_dir / "summary.md", "\n".join(render.to_markdown(table) for table in made.printed).encode())

@@ -148,7 +148,6 @@ def summarise(
     reference : str
         Method the others are compared with.
     """
-
     config = manifest.get("config", {})
     protocol = protocol_from(manifest["protocol"]["config"])
     infos = {name: method.get("info", {}) for name, method in manifest.get("methods", {}).items()}

@@ -49,7 +49,6 @@ class SyntheticShapesConfig:
     photometric: PhotometricConfig = field(default_factory=PhotometricConfig)
 
     def validate(self, key: str) -> None:
-
         for shape in self.shapes:
             OneOf(tuple(sorted(SHAPES))).check(f"{key}.shapes", shape)
 

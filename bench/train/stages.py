@@ -80,7 +80,6 @@ def magicpoint(config: TrainConfig, out: Path) -> Path:
 
 def adapt(config: TrainConfig, out: Path) -> Path:
     """Find the keypoints of every photograph by Homographic Adaptation and return the folder of labels."""
-
     weights = Path(config.adapt.weights) if config.adapt.weights else out / "magicpoint" / "weights.npz"
     if config.adapt.detector in ("magicpoint", "both") and not weights.is_file():
         raise ConfigError(f"stage=adapt needs detector weights, none at {weights}; run stage=magicpoint first")
