@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.core.errors import ModelError
-from bench.models.savedmodel import SavedModelGraph, read_saved_model
+from bench.models.savedmodel import SavedModelGraph, check_constants, read_saved_model
 from bench.models.variables import check_variables
 
 SPARSE_OUTPUTS = ("prob", "descriptors_raw")
@@ -85,6 +85,7 @@ def read_fingerprint(directory: Path, input_scale: float | None = None) -> Finge
     graph = read_saved_model(directory)
     channels = _check_signature(graph, directory)
     check_variables(directory)
+    check_constants(directory, graph)
     graph_sha256 = hashlib.sha256((directory / "saved_model.pb").read_bytes()).hexdigest()
     prob = graph.outputs["prob"].shape
     return Fingerprint(

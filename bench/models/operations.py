@@ -68,12 +68,13 @@ _RESTORING = "RestoreV2"
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node of a graph or function; `functions` are those its attributes name."""
+    """A node of a graph or function; `functions` are those its attributes name, `nan` that its constant holds NaN."""
 
     name: str
     op: str
     inputs: tuple[str, ...]
     functions: tuple[str, ...] = ()
+    nan: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,12 +36,14 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class SavedModelGraph:
-    """The graph tagged ``serve`` and its signature ``serving_default``."""
+    """The graph tagged ``serve`` and its signature ``serving_default``; `nan` are the nodes of the graph and of the
+    functions whose constants hold NaN."""
 
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
     nodes: tuple[Node, ...]
     tensorflow_version: str
+    nan: tuple[str, ...] = ()
 
 
 def read_saved_model(directory: Path) -> SavedModelGraph:
@@ -71,17 +73,32 @@ def read_saved_model(directory: Path) -> SavedModelGraph:
         for number, value in fields(memoryview(data)):
             if number != 2:
                 continue
-            if (reason := refused(_program(message(value)))) is not None:
+            program = _program(message(value))
+            if (reason := refused(program)) is not None:
                 raise ModelError(
                     f"{path}: refused, {reason}; a SavedModel is a program, and this one could do more than compute "
                     "(docs/safety.md)"
                 )
-            served = served or _meta_graph(message(value))
+            served = served or _meta_graph(message(value), program)
     except (ValueError, IndexError, struct.error) as error:
         raise ModelError(f"{path}: damaged or no SavedModel ({error}); fetch the model again") from error
     if served is None:
         raise ModelError(f"{path}: no graph tagged 'serve' with a signature 'serving_default'; export the model again")
     return served
+
+
+def check_constants(directory: Path, graph: SavedModelGraph) -> None:
+    """Refuse a graph with a constant that holds NaN, as `check_variables` does for variables.
+
+    Raises
+    ------
+    ModelError
+        With the node.
+    """
+    if graph.nan:
+        raise ModelError(
+            f"{directory / 'saved_model.pb'}: node {graph.nan[0]!r} holds NaN; training diverged or the file is damaged"
+        )
 
 
 def _map(entry: Value) -> tuple[str, memoryview]:
@@ -94,7 +111,7 @@ def _map(entry: Value) -> tuple[str, memoryview]:
     return key, value
 
 
-def _meta_graph(data: memoryview) -> SavedModelGraph | None:
+def _meta_graph(data: memoryview, program: MetaGraph) -> SavedModelGraph | None:
     tags: list[str] = []
     version = ""
     for info in messages(data, 1):
@@ -111,7 +128,8 @@ def _meta_graph(data: memoryview) -> SavedModelGraph | None:
         if number in (1, 2):
             key, content = _map(value)
             tensors[number - 1][key] = _tensor_info(content)
-    return SavedModelGraph(*tensors, _nodes(data), version)
+    every = [*program.nodes, *(node for function in program.functions for node in function.nodes)]
+    return SavedModelGraph(*tensors, program.nodes, version, tuple(node.name for node in every if node.nan))
 
 
 def _tensor_info(data: memoryview) -> Tensor:
@@ -192,6 +210,7 @@ def _node(data: memoryview) -> Node:
     name = op = ""
     inputs: list[str] = []
     functions: list[str] = []
+    nan = False
     for number, value in fields(data):
         if number == 1:
             name = text(value)
@@ -202,9 +221,8 @@ def _node(data: memoryview) -> Node:
         elif number == 5:
             for attribute in messages(message(value), 2):
                 functions += _called(attribute)
-                if any(_holds_nan(tensor) for tensor in messages(attribute, 8)):
-                    raise ModelError(f"node {name!r} holds NaN; training diverged or the file is damaged")
-    return Node(name, op, tuple(inputs), tuple(functions))
+                nan = nan or any(_holds_nan(tensor) for tensor in messages(attribute, 8))
+    return Node(name, op, tuple(inputs), tuple(functions), nan)
 
 
 def _holds_nan(tensor: memoryview) -> bool:
