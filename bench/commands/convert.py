@@ -121,7 +121,8 @@ def main(config: ConvertConfig) -> int:
 
 def convert(config: ConvertConfig) -> tuple[list[Converted], dict[str, object]]:
     """Write and compare; see :func:`main`. Returns the rows and the facts for ``convert.json``."""
-    from bench.models.convert import Recipe, input_shape, require_nncf
+    from bench.models.convert import input_shape
+    from bench.models.recipe import Recipe, require_nncf
     from bench.models.store import saved_model
 
     if "int8" in config.weights:

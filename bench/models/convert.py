@@ -6,10 +6,9 @@ network is then the same as the one converted with that size.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,47 +16,9 @@ from bench.core.errors import ModelError
 from bench.core.types import Size
 from bench.models.cache import cached, run_python
 from bench.models.fingerprint import Fingerprint
+from bench.models.recipe import Recipe, converted, require_nncf
 
 CELL_PX = 8
-_LAYOUT = 1
-"""Raised when the content of a cache entry changes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What an IR is made from; its digest names the cache entry.
-
-    Attributes
-    ----------
-    outputs : tuple of str
-        Signature keys that are kept.
-    weights : str
-        ``f32``, ``f16`` (compressed) or ``int8`` (post-training quantisation).
-    input_scale : float
-        Value of white; matters only to the calibration.
-    """
-
-    saved_model: str
-    model_key: str
-    outputs: tuple[str, ...]
-    weights: str
-    input_scale: float
-    accuracy_control: bool = False
-    max_drop: float = 0.01
-    seed: int = 0
-
-    def digest(self) -> str:
-        """Key of the cache entry: everything but the place of the SavedModel, and the version of OpenVINO."""
-        from importlib.metadata import version
-
-        facts: dict[str, object] = asdict(self) | {"openvino": version("openvino"), "layout": _LAYOUT}
-        del facts["saved_model"]
-        if self.weights == "int8":
-            facts["nncf"] = version("nncf")
-        else:
-            for key in ("input_scale", "accuracy_control", "max_drop", "seed"):
-                del facts[key]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def check_size(size: Size) -> None:
@@ -109,14 +70,6 @@ def ir(recipe: Recipe, cache: Path) -> Path:
     return cached(cache / "ir" / f"{recipe.model_key}-{recipe.weights}-{recipe.digest()}", build)
 
 
-def require_nncf() -> None:
-    """Raise ModelError unless NNCF is installed."""
-    import importlib.util
-
-    if importlib.util.find_spec("nncf") is None:
-        raise ModelError("weights=int8 needs NNCF: pip install 'superpoint-bench[int8]'")
-
-
 def convert_from_json(recipe: str, directory: str) -> None:
     """Entry point of the conversion process; see :func:`write_ir`."""
     fields: dict[str, Any] = json.loads(recipe)
@@ -148,28 +101,3 @@ def write_ir(recipe: Recipe, directory: Path, shape: Sequence[int] | None = None
         model = converted(recipe.saved_model, recipe.outputs, shape)
     openvino.save_model(model, str(path), compress_to_fp16=recipe.weights == "f16")
     return path
-
-
-def converted(saved_model: str | Path, outputs: Sequence[str], shape: Sequence[int] | None = None) -> Any:
-    """The SavedModel as an ``openvino.Model`` with only the named outputs.
-
-    Raises
-    ------
-    ModelError
-        If OpenVINO cannot convert the graph, or the converted graph lost an output.
-    """
-    import openvino
-
-    try:
-        model = openvino.convert_model(str(saved_model), input=None if shape is None else [("image", list(shape))])
-    except Exception as error:  # OpenVINO raises bare RuntimeError and its own types
-        reason = str(error).strip().splitlines()
-        raise ModelError(f"{saved_model}: OpenVINO cannot convert it: {reason[-1] if reason else error!r}") from error
-    names = {name for output in model.outputs for name in output.get_names()}
-    lost = sorted(set(outputs) - names)
-    if lost:
-        raise ModelError(f"{saved_model}: the converted graph has no output {', '.join(lost)}; it has {sorted(names)}")
-    for output in list(model.outputs):
-        if not output.get_names() & set(outputs):
-            model.remove_result(output.get_node())
-    return model

@@ -16,7 +16,7 @@ from bench.matching.solve import estimate_repeatedly, solve
 from bench.metrics.homography import accuracy
 from bench.models import calibration
 from bench.models.calibration import CalibrationPair
-from bench.models.convert import Recipe, converted, require_nncf
+from bench.models.recipe import Recipe, converted, require_nncf
 from bench.schema import EstimatorConfig, NmsConfig, ProtocolConfig
 
 CALIBRATION_IMAGES = 100

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from bench.core.errors import ModelError
 from bench.core.processes import call_in_child
 from bench.core.types import Context, Size
-from bench.models.convert import Recipe, input_shape, ir
+from bench.models.convert import input_shape, ir
 from bench.models.fingerprint import Fingerprint
+from bench.models.recipe import Recipe
 from bench.runtimes import precision
 from bench.runtimes.base import Outputs
 from bench.schema import SuperPointConfig

@@ -17,8 +17,9 @@ from bench.config import compose
 from bench.core.errors import ConfigError, ModelError
 from bench.core.types import Size
 from bench.models import convert
-from bench.models.convert import Recipe, converted, input_shape, ir, write_ir
+from bench.models.convert import input_shape, ir, write_ir
 from bench.models.fingerprint import read_fingerprint
+from bench.models.recipe import Recipe, converted
 
 SPARSE = ("prob", "descriptors_raw")
 

@@ -186,23 +186,28 @@ def accuracy_by_difficulty(
         for ax, split in zip(axes, splits, strict=True):
             part = _of_split(rows, split)
             for method in _methods(part, column, order):
-                means = part[part["method"] == method].groupby("target")[column].mean()
-                style = look(method)
-                ax.plot(
-                    means.index,
-                    means.to_numpy(),
-                    color=style.colour,
-                    linestyle=style.dash,
-                    marker=style.marker,
-                    markersize=6.5,
-                    markeredgecolor="white",
-                    label=labels.get(method, method),
-                )
+                _means(ax, part, "target", column, method, labels)
             ax.set(title=SPLIT_TITLES[split], ylim=(-0.02, 1.03), xlabel="target image")
             ax.set_xticks(sorted(rows["target"].unique())[:12])
         axes[0].set_ylabel(f"accuracy at {threshold_px:g} px")
         shared_legend(fig, axes)
     return fig
+
+
+def _means(ax: Axes, part: pd.DataFrame, by: str, column: str, method: str, labels: Labels) -> None:
+    """Draw the mean of a column of one method over the values of another column."""
+    means = part[part["method"] == method].groupby(by)[column].mean()
+    style = look(method)
+    ax.plot(
+        means.index,
+        means.to_numpy(),
+        color=style.colour,
+        linestyle=style.dash,
+        marker=style.marker,
+        markersize=6.5,
+        markeredgecolor="white",
+        label=labels.get(method, method),
+    )
 
 
 POSE = r"-r(-?[\d.]+)_s([\d.]+)$"
@@ -233,18 +238,7 @@ def accuracy_by_pose(
             note_empty(axes[0], "no pair is turned alone or magnified alone")
         for ax, (name, part, title) in zip(axes, drawn, strict=False):
             for method in _methods(part, column, order):
-                means = part[part["method"] == method].groupby(name)[column].mean()
-                style = look(method)
-                ax.plot(
-                    means.index,
-                    means.to_numpy(),
-                    color=style.colour,
-                    linestyle=style.dash,
-                    marker=style.marker,
-                    markersize=6.5,
-                    markeredgecolor="white",
-                    label=labels.get(method, method),
-                )
+                _means(ax, part, name, column, method, labels)
             values = sorted(part[name].unique())
             if name == "scale":
                 ax.set_xscale("log")
