@@ -63,7 +63,7 @@ def presets() -> str:
     """One section a group, one subsection a preset: its comment and its YAML."""
     parts = [
         "# Presets",
-        "Every preset is a YAML in `conf/`; `bench GROUP=NAME` takes it, `bench --cfg job GROUP=NAME` prints what comes of it.",
+        "Every preset is a YAML in `conf/`: `bench GROUP=NAME` takes it, `bench --cfg job GROUP=NAME` prints the result.",
     ]
     for folder, title in GROUPS.items():
         parts.append(f"## {title}")
@@ -73,7 +73,8 @@ def presets() -> str:
             text = path.read_text(encoding="utf-8")
             parts.append(f"### `{folder}={path.stem}` {{ #{folder}-{path.stem} }}")
             parts.append(header(text))
-            parts.append(f"```yaml\n{text.strip()}\n```")
+            body = [line for line in text.splitlines() if line.startswith("# @package") or not line.startswith("#")]
+            parts.append("\n".join(["```yaml", *body, "```"]))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
