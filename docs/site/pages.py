@@ -63,7 +63,7 @@ def presets() -> str:
     """One section a group, one subsection a preset: its comment and its YAML."""
     parts = [
         "# Presets",
-        "Every preset is a YAML in `conf/`: `bench GROUP=NAME` takes it, `bench --cfg job GROUP=NAME` prints the result.",
+        "Every preset is a YAML in `conf/`: `bench GROUP=NAME` takes it, `bench --cfg job GROUP=NAME` prints it.",
     ]
     for folder, title in GROUPS.items():
         parts.append(f"## {title}")
