@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     )
     from bench.features.base import Extractor, PairwiseMethod, Stopwatch
     from bench.geometry.estimation import Estimator
-    from bench.matching.solve import Matcher
+    from bench.geometry.solve import Matcher
     from bench.metrics.record import Column, Margin, Metric
     from bench.run.benchmark import Run
     from bench.run.pair import Row
@@ -70,7 +70,7 @@ _HOME = {
     ),
     "bench.features.base": ("Extractor", "PairwiseMethod", "Stopwatch"),
     "bench.geometry.estimation": ("Estimator",),
-    "bench.matching.solve": ("Matcher",),
+    "bench.geometry.solve": ("Matcher",),
     "bench.metrics.record": ("Column", "Margin", "Metric"),
     "bench.run.benchmark": ("Run",),
 }

@@ -8,6 +8,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import grimp
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -35,3 +37,20 @@ def test_data_flows_one_way() -> None:
     code = "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def room(module: str) -> str:
+    """The part below ``bench`` of a module's name."""
+    return module.partition(".")[2].partition(".")[0]
+
+
+def test_rooms_know_few_others() -> None:
+    graph = grimp.build_graph("bench", cache_dir=None)
+    rooms = {path.parent.name for path in (ROOT / "bench").glob("*/__init__.py")}
+    imports = {
+        (room(module), room(other))
+        for module in graph.modules
+        for other in graph.find_modules_directly_imported_by(module)
+    }
+    arrows = sorted((low, high) for low, high in imports if low != high and {low, high} <= rooms)
+    assert len(rooms) <= 20 and len(arrows) <= 80, f"{len(rooms)} rooms, {len(arrows)} arrows: {arrows}"

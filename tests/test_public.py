@@ -16,7 +16,7 @@ from bench.core.types import Features, Size
 from bench.data import load
 from bench.data.images import read_image
 from bench.data.prepare import prepare_image
-from bench.decoding.select import to_uint8
+from bench.features.select import to_uint8
 from bench.run.benchmark import run
 
 ROOT = Path(__file__).parents[1]

@@ -18,8 +18,8 @@ from omegaconf import MISSING
 
 from bench.core.errors import ConfigError, ModelError
 from bench.core.types import Context, Size
-from bench.decoding.select import to_float32
-from bench.decoding.superpoint import Decoding, decode
+from bench.features.decode import Decoding, decode
+from bench.features.select import to_float32
 from bench.models.fingerprint import read_fingerprint
 from bench.report.console import TextColumn, TextSection, print_table
 from bench.runtimes import precision
@@ -121,8 +121,8 @@ def main(config: ConvertConfig) -> int:
 
 def convert(config: ConvertConfig) -> tuple[list[Converted], dict[str, object]]:
     """Write and compare; see :func:`main`. Returns the rows and the facts for ``convert.json``."""
-    from bench.models.convert import input_shape
     from bench.models.recipe import Recipe, require_nncf
+    from bench.models.shape import input_shape
     from bench.models.store import saved_model
 
     if "int8" in config.weights:
@@ -213,7 +213,7 @@ def write_tensorflow_outputs(request: str, scratch: str) -> None:
 def _write(recipe: Any, folder: Path, shape: list[int]) -> Path:
     """Write ``model.xml`` and ``model.bin``; a folder never holds one half of a model."""
     from bench.core.files import write_atomic
-    from bench.models.convert import write_ir
+    from bench.features.convert import write_ir
 
     try:
         with tempfile.TemporaryDirectory() as scratch:

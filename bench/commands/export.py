@@ -20,9 +20,8 @@ from omegaconf import MISSING
 from bench.core.errors import StoreError
 from bench.core.files import staged_file, write_atomic
 from bench.core.names import safe_name
-from bench.core.types import Features, Transform
 from bench.features.exchange import Descriptors, npz_bytes, write_hdf5
-from bench.geometry.transforms import transform_points
+from bench.features.imported import map_to_source
 from bench.run.recorded import recorded_dataset
 from bench.run.store import RunStore, finished_manifest
 from bench.schema import one_of
@@ -52,11 +51,6 @@ class ExportConfig:
 def register(store: ConfigStore) -> None:
     """Put the schema of ``conf/export.yaml`` into Hydra's ConfigStore."""
     store.store(name="export_schema", node=ExportConfig)
-
-
-def source_keypoints(features: Features, T_source_to_evaluated: Transform) -> NDArray[np.float64]:
-    """Keypoints in pixels of the image file, (N, 2) float64."""
-    return transform_points(np.linalg.inv(T_source_to_evaluated), features.keypoints)
 
 
 def main(config: ExportConfig) -> int:
@@ -99,7 +93,7 @@ def main(config: ExportConfig) -> int:
                     continue
                 xy: NDArray[Any] = features.keypoints
                 if config.frame == "source":
-                    xy = source_keypoints(features, transforms[item.key])
+                    xy = map_to_source(features, transforms[item.key])
                 name = str(PurePosixPath(item.key).parent / item.image.path.name)
                 write(name, xy, features.scores, features.descriptors)
                 written += 1

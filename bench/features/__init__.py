@@ -1,1 +1,1 @@
-"""Who finds keypoints: one file a backend."""
+"""Who finds keypoints: the backends, and how the output of a network becomes features."""

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from bench.core.errors import ConfigError, FeatureError
 from bench.core.types import Context, EvaluatedImage, Features, ImageRef, MethodInfo, Size, StageTimes, Transform
-from bench.decoding.select import budget
 from bench.features.exchange import ImageFeatures, read_hdf5, read_npz
+from bench.features.select import budget
 from bench.geometry.transforms import transform_points
 from bench.schema import ImportedConfig, MethodConfig
 
@@ -34,6 +34,11 @@ def map_to_evaluated(xy: NDArray[np.float64], T_source_to_evaluated: Transform) 
     """
     mapped = transform_points(T_source_to_evaluated, xy)
     return np.asarray(np.rint(mapped / _GRID_PX) * _GRID_PX, np.float32)
+
+
+def map_to_source(features: Features, T_source_to_evaluated: Transform) -> NDArray[np.float64]:
+    """Keypoints in pixels of the image file, (N, 2) float64."""
+    return transform_points(np.linalg.inv(T_source_to_evaluated), features.keypoints)
 
 
 def inside(xy: NDArray[np.float64] | NDArray[np.float32], size: Size) -> NDArray[np.bool_]:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from bench.core.errors import ConfigError, FeatureError, ModelError
 from bench.core.opencv import import_cv2
 from bench.core.types import Context, EvaluatedImage, Features, MethodInfo, Size, StageTimes
-from bench.decoding.nms import suppress
-from bench.decoding.select import budget, order, to_uint8
 from bench.features.base import Stopwatch
+from bench.features.nms import suppress
+from bench.features.select import budget, order, to_uint8
 from bench.schema import MethodConfig, NmsConfig, OpenCVConfig
 
 _FACTORIES = {

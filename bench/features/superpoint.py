@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from bench.core.errors import ConfigError, FeatureError, ModelError
 from bench.core.types import Context, EvaluatedImage, Features, MethodInfo, Size, StageTimes
-from bench.decoding.select import to_float32
-from bench.decoding.superpoint import Decoding, decode
 from bench.features.adaptation import adapt
 from bench.features.base import Stopwatch
-from bench.models.convert import check_size
+from bench.features.convert import model_files
+from bench.features.decode import Decoding, decode
+from bench.features.select import to_float32
 from bench.models.fingerprint import Fingerprint, read_fingerprint
+from bench.models.shape import check_size
 from bench.models.store import saved_model
 from bench.runtimes.base import Network, load
 from bench.schema import MethodConfig, SuperPointConfig
@@ -33,7 +34,7 @@ def create(name: str, config: MethodConfig, context: Context) -> SuperPointExtra
         raise ConfigError(f"methods.{name}: this backend takes the keys of SuperPointConfig")
     directory = saved_model(config.model, context)
     fingerprint = read_fingerprint(directory, config.model.input_scale)
-    network = load(config, directory, fingerprint, context)
+    network = load(config, model_files(config, directory, fingerprint, context), fingerprint, context)
     return SuperPointExtractor(name, config, context, fingerprint, network)
 
 

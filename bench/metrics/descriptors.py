@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from bench.core.types import Features, FloatArray, Matches
 from bench.geometry.ground_truth import reprojection_error_px
-from bench.matching.nearest import nearest_both
-from bench.matching.solve import Estimates, Solved
+from bench.geometry.nearest import nearest_both
+from bench.geometry.solve import Estimates, Solved
 from bench.metrics.record import Column, Margin, Metric
 
 

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike
 from bench.core.types import Transform
 from bench.geometry.dlt import dlt_homography
 from bench.geometry.estimation import collinear
+from bench.geometry.solve import Estimates, Solved
 from bench.geometry.transforms import is_valid_homography
-from bench.matching.solve import Estimates, Solved
 from bench.metrics.record import Column, Metric
 
 

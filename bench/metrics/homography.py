@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.matching.solve import Estimates, Solved
+from bench.geometry.solve import Estimates, Solved
 from bench.metrics.record import Column, Margin, Metric, threshold_name
 
 Floats = NDArray[np.float64]

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bench.geometry.ground_truth import reprojection_error_px
+from bench.geometry.solve import Estimates, Solved
 from bench.geometry.transforms import transform_points
-from bench.matching.solve import Estimates, Solved
 from bench.metrics.record import Column, Margin, Metric, threshold_name
 from bench.metrics.repeatability import pairs_within
 

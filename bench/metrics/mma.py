@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.matching.solve import Estimates, Solved
+from bench.geometry.solve import Estimates, Solved
 from bench.metrics.record import Column, Metric
 
 Floats = NDArray[np.float64]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Literal
 
-from bench.matching.solve import Estimates, Solved
+from bench.geometry.solve import Estimates, Solved
 from bench.schema import ProtocolConfig
 
 Better = Literal["higher", "lower", "neither"]

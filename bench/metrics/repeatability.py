@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bench.geometry.solve import Estimates, Solved
 from bench.geometry.transforms import transform_points
-from bench.matching.solve import Estimates, Solved
 from bench.metrics.record import Column, Margin, Metric
 
 Floats = NDArray[np.float64]

@@ -1,1 +1,1 @@
-"""What SuperPoint is: network, weights, SavedModel, conversion to OpenVINO, graph fingerprint."""
+"""What SuperPoint is: network, weights, SavedModel, graph fingerprint."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bench.core.errors import ModelError
 from bench.core.types import Context, EvaluatedImage
-from bench.decoding.select import to_float32
+from bench.features.select import to_float32
 from bench.models.fingerprint import read_fingerprint
 from bench.parity.drift import tensor_drift
 from bench.runtimes.precision import executed
@@ -175,9 +175,10 @@ class LayerDrift:
     def __init__(self, method: SuperPointConfig, context: Context) -> None:
         import openvino
 
-        from bench.models.convert import input_shape, ir
+        from bench.features.convert import model_files
+        from bench.models.shape import input_shape
         from bench.models.store import saved_model
-        from bench.runtimes.openvino import properties_of, recipe_of
+        from bench.runtimes.openvino import properties_of
 
         directory = saved_model(method.model, context)
         self._fingerprint = read_fingerprint(directory, method.model.input_scale)
@@ -185,9 +186,7 @@ class LayerDrift:
         self._core = openvino.Core()
         configs = (replace(method, weights="f32", inference_precision="f32", accuracy_control=False), method)
         self._properties = [properties_of(config, context.threads) for config in configs]
-        folders = [
-            ir(recipe_of(config, self._fingerprint, directory, context.seed), context.cache) for config in configs
-        ]
+        folders = [model_files(config, directory, self._fingerprint, context) for config in configs]
         self._models = [self._core.read_model(str(folder / "model.xml")) for folder in folders]
         self._layers = shared_layers(*self._models)
 

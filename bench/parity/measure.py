@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.types import Features, PreparedPair, Transform
-from bench.matching.solve import estimate_repeatedly, solve
+from bench.geometry.solve import estimate_repeatedly, solve
 from bench.metrics.record import threshold_name
 from bench.parity import drift
 from bench.parity.drift import Floats, Partners

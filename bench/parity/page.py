@@ -15,11 +15,11 @@ from bench.parity.compare import Comparison
 from bench.parity.drift import partners
 from bench.parity.summary import Frames, layer_summary, sentences, tensor_summary
 from bench.parity.tables import pairs_table, result_tables
+from bench.report import precision
 from bench.report.conditions import get, label, precision_label
 from bench.report.figures import Plot
 from bench.report.page import render_page
 from bench.report.render import escape_markdown, to_markdown
-from bench.runtimes import precision
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

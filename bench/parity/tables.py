@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from bench.core.frames import records
+from bench.metrics.text import DASH
 from bench.parity.measure import RADII_PX
 from bench.parity.summary import COSINE_QUANTILES, Frames, angle_deg, degrees, layer_summary, percent, tensor_summary
 from bench.report.conditions import Manifest, caption, label, precision_label
 from bench.report.tables import Cell, Head, Section, Table, precision_table
-from bench.summary.text import DASH
 
 Row = dict[str, Any]
 

@@ -20,7 +20,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.summary.text import DASH
+from bench.metrics.text import DASH
 
 Manifest = Mapping[str, Any]
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from bench.core import names
+from bench.metrics.text import DASH
 from bench.report.conditions import Manifest, get, label, precision_label
 from bench.report.console import TextColumn, TextSection, build_table, show, terminal, width_of
 from bench.report.tables import Cell, Head, Section, Table, main_table, method_order, published_table
 from bench.summary.table import numbers
-from bench.summary.text import DASH
 
 if TYPE_CHECKING:
     import pandas as pd

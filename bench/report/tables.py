@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from bench.core.frames import records
 from bench.metrics.columns import column
 from bench.metrics.record import Column
+from bench.metrics.text import DASH, format_difference, format_interval, format_value
 from bench.report import columns as cols
 from bench.report.columns import choose, heading, per_split
 from bench.report.conditions import Manifest, caption, get, info, label, precision_label, short_hashes, text
 from bench.report.lookup import SPLITS, Lookup, number
-from bench.runtimes.precision import explain, host_sentence
-from bench.summary.text import DASH, format_difference, format_interval, format_value
+from bench.report.precision import explain, host_sentence
 
 if TYPE_CHECKING:
     import pandas as pd

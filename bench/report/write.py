@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.core.errors import StoreError
 from bench.core.files import read_bytes, read_json, write_atomic
 from bench.core.records import record
+from bench.metrics.text import format_value
 from bench.report import columns as cols
 from bench.report import render, tables
 from bench.report.conditions import Manifest, label
@@ -19,7 +20,6 @@ from bench.report.figures import draw_plots
 from bench.report.matches import MatchDrawing
 from bench.report.page import Picture, render_page
 from bench.report.tables import Table
-from bench.summary.text import format_value
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.core.types import DataSet
 from bench.data.prepare import prepare_pair
-from bench.matching.solve import estimate_repeatedly
+from bench.geometry.solve import estimate_repeatedly
 from bench.report.matches import MatchDrawing, MatchInput, draw_all
 from bench.run.evaluation import Entry, solve_stored
 from bench.run.extraction import items_of, prepare_item

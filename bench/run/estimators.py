@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.matching.solve import Solved, estimate_repeatedly
+from bench.geometry.solve import Solved, estimate_repeatedly
 from bench.metrics.homography import as_errors, auc_terms
 from bench.metrics.record import threshold_name
 from bench.schema import EstimatorConfig, EstimatorSweepConfig, ProtocolConfig

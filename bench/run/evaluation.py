@@ -13,7 +13,7 @@ from bench.core.processes import map_in_children
 from bench.core.progress import progress
 from bench.core.types import Correspondences, DataSet, EvaluatedImage, Features, Outcome, Pair, PreparedPair
 from bench.data.prepare import prepare_pair
-from bench.matching.solve import Solved, solve, solve_correspondences
+from bench.geometry.solve import Solved, solve, solve_correspondences
 from bench.run.estimators import sweep_pair
 from bench.run.extraction import Item, items_of, prepare_item
 from bench.run.manifest import Manifest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.core.types import Features, Outcome, PreparedPair
-from bench.matching.solve import Solved, estimate_repeatedly, solve
+from bench.geometry.solve import Solved, estimate_repeatedly, solve
 from bench.metrics.columns import metrics_of
 from bench.schema import ProtocolConfig
 
@@ -13,7 +13,7 @@ Row = dict[str, object]
 def evaluate_pair(
     prepared: PreparedPair, f_ref: Features, f_target: Features, protocol: ProtocolConfig, seed: int
 ) -> Row:
-    """Match, estimate and measure one pair by one protocol: :func:`bench.matching.solve.solve`, then :func:`row_of`."""
+    """Match, estimate and measure one pair by one protocol: :func:`bench.geometry.solve.solve`, then :func:`row_of`."""
     return row_of(solve(prepared, f_ref, f_target, protocol), seed)
 
 
@@ -24,7 +24,7 @@ def row_of(solved: Solved, seed: int) -> Row:
     ----------
     solved : Solved
     seed : int
-        Of the run; see :func:`bench.matching.solve.order_seed`.
+        Of the run; see :func:`bench.geometry.solve.order_seed`.
 
     Returns
     -------

@@ -13,7 +13,7 @@ from bench.core.types import Context, EvaluatedImage, Features, ImageRef, Pair
 from bench.data.images import read_image
 from bench.data.prepare import prepare_array, prepare_pair
 from bench.features.base import Extractor, PairwiseMethod, create
-from bench.matching.solve import solve, solve_correspondences
+from bench.geometry.solve import solve, solve_correspondences
 from bench.run.pair import Row, row_of
 from bench.schema import MatcherConfig, MethodConfig, ProtocolConfig, RunConfig
 from bench.timing.host import resolve_threads

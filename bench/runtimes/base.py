@@ -50,7 +50,16 @@ def preload(backend: str) -> None:
 
 
 def load(config: SuperPointConfig, directory: Path, fingerprint: Fingerprint, context: Context) -> Network:
-    """Load the SavedModel in `directory` on the runtime ``config.backend``; its module is imported here only.
+    """Load a model on the runtime ``config.backend``, whose module is imported here only.
+
+    Parameters
+    ----------
+    config : SuperPointConfig
+    directory : Path
+        The model in the form that the runtime reads: a SavedModel, or for OpenVINO an IR.
+    fingerprint : Fingerprint
+        Of the SavedModel.
+    context : Context
 
     Raises
     ------

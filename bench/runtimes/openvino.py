@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from bench.core.errors import ModelError
 from bench.core.processes import call_in_child
 from bench.core.types import Context, Size
-from bench.models.convert import input_shape, ir
 from bench.models.fingerprint import Fingerprint
-from bench.models.recipe import Recipe
+from bench.models.shape import input_shape
 from bench.runtimes import precision
 from bench.runtimes.base import Outputs
 from bench.schema import SuperPointConfig
@@ -62,33 +61,18 @@ def library() -> Any:
 
 
 def load(config: SuperPointConfig, directory: Path, fingerprint: Fingerprint, context: Context) -> OpenVINONetwork:
-    """Convert the SavedModel in `directory`, or take the IR from the cache, and load it.
+    """Load the IR in `directory`.
 
     Raises
     ------
     ModelError
-        If the CPU lacks the precision asked for, or INT8 is asked for without NNCF.
+        If the CPU lacks the precision asked for.
     """
     import openvino
 
     core = openvino.Core()
     precision.check_hint(config.inference_precision, core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"))
-    recipe = recipe_of(config, fingerprint, directory, context.seed)
-    return OpenVINONetwork(core, ir(recipe, context.cache), fingerprint, config, context.threads)
-
-
-def recipe_of(config: SuperPointConfig, fingerprint: Fingerprint, directory: Path, seed: int) -> Recipe:
-    """What the IR of a method is made from."""
-    return Recipe(
-        saved_model=str(directory),
-        model_key=fingerprint.key,
-        outputs=fingerprint.outputs(config.graph, config.descriptors),
-        weights=config.weights,
-        input_scale=fingerprint.input_scale,
-        accuracy_control=config.accuracy_control,
-        max_drop=config.max_drop,
-        seed=seed,
-    )
+    return OpenVINONetwork(core, directory, fingerprint, config, context.threads)
 
 
 def properties_of(config: SuperPointConfig, threads: int) -> dict[str, object]:

@@ -128,7 +128,7 @@ class KeypointsConfig:
 
 
 MATCHERS = Door(
-    "matcher", "bench.matchers", "create", dict.fromkeys(("mutual_nn", "nn", "none"), "bench.matching.nearest:match")
+    "matcher", "bench.matchers", "create", dict.fromkeys(("mutual_nn", "nn", "none"), "bench.geometry.nearest:match")
 )
 
 

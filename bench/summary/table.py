@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from bench.core.frames import records
 from bench.metrics.columns import column, columns
 from bench.metrics.record import threshold_name, threshold_px
+from bench.metrics.text import DASH, format_interval, format_value
 from bench.schema import ProtocolConfig
 from bench.schema.identity import protocol_from
 from bench.stats import (
@@ -36,7 +37,6 @@ from bench.stats import (
 )
 from bench.summary.measures import Measure, failure_counts, measures
 from bench.summary.published import compare
-from bench.summary.text import DASH, format_interval, format_value
 from bench.timing.noise import machine, widen
 
 TABLE = ("method", "split", "metric", "value", "low", "high", "unit", "n_pairs", "n_sequences")

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 import bench
 from bench.core.types import Size
 from bench.data.photos import photograph
-from bench.decoding.nms import suppress
+from bench.features.nms import suppress
 from bench.geometry.ground_truth import reprojection_error_px, shared_region
+from bench.geometry.nearest import match
 from bench.geometry.transforms import corner_error_px, corners, transform_points
-from bench.matching.nearest import match
 from bench.schema import MatcherConfig, NmsConfig
 
 H_TRUE = np.array([[0.92, -0.22, 70.0], [0.20, 0.95, -28.0], [1e-4, 6e-5, 1.0]])

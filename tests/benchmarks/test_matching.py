@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.core.types import Features, Size
-from bench.matching.nearest import match
+from bench.geometry.nearest import match
 from bench.schema import MatcherConfig
 
 

@@ -17,9 +17,9 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.core.types import Context, Size
-from bench.decoding.select import to_float32
-from bench.decoding.superpoint import decode
 from bench.features.base import create
+from bench.features.decode import decode
+from bench.features.select import to_float32
 from bench.features.superpoint import SuperPointExtractor
 from bench.schema import HomographicAdaptationConfig, ModelConfig, NmsConfig, SuperPointConfig
 

@@ -16,10 +16,11 @@ from bench.commands.convert import ConvertConfig, main
 from bench.config import compose
 from bench.core.errors import ConfigError, ModelError
 from bench.core.types import Size
-from bench.models import convert
-from bench.models.convert import input_shape, ir, write_ir
+from bench.features import convert
+from bench.features.convert import ir, write_ir
 from bench.models.fingerprint import read_fingerprint
 from bench.models.recipe import Recipe, converted
+from bench.models.shape import input_shape
 
 SPARSE = ("prob", "descriptors_raw")
 
@@ -161,7 +162,7 @@ def test_impossible_values_of_the_command() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("nncf") is None, reason="needs the extra int8")
 def test_int8_computes_in_integers(builtin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench.models import quantize
+    from bench.features import quantize
     from bench.runtimes.precision import describe, layers
 
     monkeypatch.setattr(quantize, "CALIBRATION_IMAGES", 4)
@@ -178,8 +179,7 @@ def test_int8_computes_in_integers(builtin: Path, tmp_path: Path, monkeypatch: p
 
 @pytest.mark.slow
 def test_calibration_shows_nothing_that_is_evaluated() -> None:
-    from bench.data import photos
-    from bench.models import calibration
+    from bench.data import calibration, photos
 
     assert not set(calibration.PHOTOGRAPHS) & set(photos.PHOTOGRAPHS)
     first, again = calibration.images(6, seed=0), calibration.images(6, seed=0)

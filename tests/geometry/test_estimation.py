@@ -237,7 +237,7 @@ def test_refusals_lose_no_usable_homography(shared: Path) -> None:
     """On real matches, whatever is called degenerate would have had an infinite corner error or none below 50 px."""
     from bench.core.types import Features
     from bench.geometry.estimation import _ESTIMATORS
-    from bench.matching.nearest import match
+    from bench.geometry.nearest import match
     from bench.schema import MatcherConfig
 
     def sift(path: Path) -> Features:

@@ -87,4 +87,4 @@ def test_an_unwritable_cache_is_named(tmp_path: Path) -> None:
 
 def test_errors_of_the_other_process_are_reported() -> None:
     with pytest.raises(ModelError, match="TypeError"):
-        run_python("bench.models.convert:convert_from_json", '{"outputs": []}', "/nowhere")
+        run_python("bench.features.convert:convert_from_json", '{"outputs": []}', "/nowhere")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.metrics.text import DASH, format_difference, format_interval, format_value
 from bench.report import columns as cols
 from bench.report.columns import choose, heading
-from bench.summary.text import DASH, format_difference, format_interval, format_value
 
 
 @pytest.mark.parametrize(

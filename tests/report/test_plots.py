@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
+from bench.metrics.text import format_value
 from bench.report.figures import draw_plots
 from bench.report.plots import accuracy, latency, parity
 from bench.report.plots.labels import place_labels
 from bench.report.plots.style import figure, look, styled, to_bytes
-from bench.summary.text import format_value
 from tests.report.conftest import SimulatedRun
 from tests.report.simulation import METHODS, simulated_pairs, simulated_summary, simulated_times
 

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from bench.metrics.columns import column
+from bench.metrics.text import DASH
 from bench.report import tables
 from bench.report.lookup import Lookup
 from bench.stats import Interval
 from bench.summary.table import Summary, judge
-from bench.summary.text import DASH
 from tests.report.conftest import SimulatedRun
 from tests.report.simulation import simulated_manifest, simulated_summary, simulated_times
 

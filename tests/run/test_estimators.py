@@ -11,7 +11,7 @@ import pytest
 
 from bench.config import compose
 from bench.core.errors import ConfigError
-from bench.matching.solve import solve
+from bench.geometry.solve import solve
 from bench.run.estimators import grid, summarise_sweep, sweep_pair
 from bench.run.pair import evaluate_pair
 from bench.schema import EstimatorConfig, EstimatorSweepConfig, ProtocolConfig, check

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.core.errors import ConfigError
 from bench.core.types import Features, Outcome, PreparedPair, Size
-from bench.matching.solve import keep_shared, order_seed
+from bench.geometry.solve import keep_shared, order_seed
 from bench.run.pair import evaluate_pair
 from bench.schema import EstimatorConfig, HomographyMetricConfig, KeypointsConfig, MatcherConfig, ProtocolConfig
 from tests.metrics import naive_metrics as naive

@@ -9,7 +9,7 @@ import pytest
 
 from bench.core.errors import ModelError
 from bench.core.types import EvaluatedImage
-from bench.decoding.select import to_float32
+from bench.features.select import to_float32
 from bench.schema import ModelConfig
 from tests.superpoint_method import Make
 

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bench.metrics.text import format_value
 from bench.report.plots.style import (
     INK,
     MUTED,
@@ -20,7 +21,6 @@ from bench.report.plots.style import (
     shared_legend,
     styled,
 )
-from bench.summary.text import format_value
 
 IMAGE_STAGES = ("preprocess", "infer", "decode")
 PAIR_STAGES = ("match", "estimate")

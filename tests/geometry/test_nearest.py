@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from bench.core.errors import FeatureError
 from bench.core.types import Features, Matches, Size
-from bench.matching import nearest as matching
-from bench.matching.nearest import match, nearest_both, neighbours
+from bench.geometry import nearest as matching
+from bench.geometry.nearest import match, nearest_both, neighbours
 from bench.schema import MatcherConfig
 
 SIZE = Size(480, 640)

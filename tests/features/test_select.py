@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bench.core.errors import FeatureError
 from bench.core.types import Size
-from bench.decoding.select import budget, to_float32, to_uint8
+from bench.features.select import budget, to_float32, to_uint8
 
 SIZE = Size(40, 50)
 

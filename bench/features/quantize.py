@@ -10,12 +10,12 @@ import numpy as np
 
 from bench.core.errors import ModelError
 from bench.core.types import Features
-from bench.decoding.select import to_float32
-from bench.decoding.superpoint import Decoding, decode
-from bench.matching.solve import estimate_repeatedly, solve
+from bench.data import calibration
+from bench.data.calibration import CalibrationPair
+from bench.features.decode import Decoding, decode
+from bench.features.select import to_float32
+from bench.geometry.solve import estimate_repeatedly, solve
 from bench.metrics.homography import accuracy
-from bench.models import calibration
-from bench.models.calibration import CalibrationPair
 from bench.models.recipe import Recipe, converted, require_nncf
 from bench.schema import EstimatorConfig, NmsConfig, ProtocolConfig
 
@@ -29,8 +29,8 @@ _DECODING = Decoding(NmsConfig("box", 8, 0.1), min_probability=0.001, border_px=
 def quantize(recipe: Recipe) -> Any:
     """Quantise the network of a recipe.
 
-    Calibrated on :func:`bench.models.calibration.images`; under accuracy control, layers are reverted to floating point
-    until the mean success probability on :func:`bench.models.calibration.pairs` drops by at most ``max_drop``.
+    Calibrated on :func:`bench.data.calibration.images`; under accuracy control, layers are reverted to floating point
+    until the mean success probability on :func:`bench.data.calibration.pairs` drops by at most ``max_drop``.
 
     Parameters
     ----------

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bench.report.precision import explain, host_sentence, missing
 from bench.report.tables import precision_table
-from bench.runtimes.precision import explain, host_sentence, missing
 
 AVX2 = ["avx", "avx2", "fma", "f16c"]
 SAPPHIRE_RAPIDS = [*AVX2, "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bench.core.errors import FeatureError
-from bench.decoding.nms import box_footprint, square_footprint, suppress
+from bench.features.nms import box_footprint, square_footprint, suppress
 from bench.schema import NmsConfig
 
 

@@ -19,7 +19,7 @@ from bench.core.errors import ConfigError
 from bench.core.types import Correspondences, Features, Matches, Outcome, PreparedPair, Transform
 from bench.geometry.estimation import estimate
 from bench.geometry.ground_truth import corner_error, reprojection_error_px, shared_region
-from bench.matching.nearest import Neighbours, match, neighbours
+from bench.geometry.nearest import Neighbours, match, neighbours
 from bench.schema import MATCHERS, EstimatorConfig, MatcherConfig, ProtocolConfig
 
 Floats = NDArray[np.float64]

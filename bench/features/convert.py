@@ -1,4 +1,4 @@
-"""Conversion of a SavedModel to OpenVINO IR, kept in a cache by fingerprint.
+"""Conversion of a SavedModel to what its runtime reads: OpenVINO IR, kept in a cache by fingerprint.
 
 The graph is converted once with free height and width and made static for each image size when it is compiled: the
 network is then the same as the one converted with that size.
@@ -12,45 +12,38 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.core.errors import ModelError
-from bench.core.types import Size
+from bench.core.types import Context
 from bench.models.cache import cached, run_python
 from bench.models.fingerprint import Fingerprint
 from bench.models.recipe import Recipe, converted, require_nncf
-
-CELL_PX = 8
-
-
-def check_size(size: Size) -> None:
-    """Raise ModelError unless both sides are multiples of 8, the side of the network's cells."""
-    if size.height % CELL_PX or size.width % CELL_PX:
-        raise ModelError(
-            f"image size {size} (HxW) is not divisible by {CELL_PX}, the cell of SuperPoint's output; set "
-            f"protocol.image.multiple_of={CELL_PX}"
-        )
+from bench.schema import SuperPointConfig
 
 
-def input_shape(size: Size, fingerprint: Fingerprint, batch: int = 1, channels: int = 1) -> list[int]:
-    """Static input shape [N, H, W, C] of a graph.
+def model_files(config: SuperPointConfig, directory: Path, fingerprint: Fingerprint, context: Context) -> Path:
+    """Folder that the runtime of a method loads: the SavedModel in `directory`, or for OpenVINO its IR.
 
     Raises
     ------
     ModelError
-        If the sides are not divisible by 8, the graph is built for another batch size, or it has another number of
-        channels.
+        As :func:`ir`.
     """
-    if channels != fingerprint.channels:
-        raise ModelError(
-            f"input shape [{batch},{size.height},{size.width},{channels}]: the network takes {fingerprint.channels} "
-            f"channel, not {channels} (its first kernel is 3x3x1x64); colour images are converted to grey"
-        )
-    if fingerprint.batch is not None and batch != fingerprint.batch:
-        raise ModelError(
-            f"batch {batch} is not possible: the graph {fingerprint.graph_sha256[:8]} is exported for batch "
-            f"{fingerprint.batch}; use batch={fingerprint.batch} or model=builtin"
-        )
-    check_size(size)
-    return [batch, size.height, size.width, channels]
+    if config.backend != "openvino":
+        return directory
+    return ir(recipe_of(config, fingerprint, directory, context.seed), context.cache)
+
+
+def recipe_of(config: SuperPointConfig, fingerprint: Fingerprint, directory: Path, seed: int) -> Recipe:
+    """What the IR of a method is made from."""
+    return Recipe(
+        saved_model=str(directory),
+        model_key=fingerprint.key,
+        outputs=fingerprint.outputs(config.graph, config.descriptors),
+        weights=config.weights,
+        input_scale=fingerprint.input_scale,
+        accuracy_control=config.accuracy_control,
+        max_drop=config.max_drop,
+        seed=seed,
+    )
 
 
 def ir(recipe: Recipe, cache: Path) -> Path:
@@ -65,7 +58,7 @@ def ir(recipe: Recipe, cache: Path) -> Path:
         require_nncf()
 
     def build(directory: Path) -> None:
-        run_python("bench.models.convert:convert_from_json", json.dumps(asdict(recipe)), str(directory))
+        run_python("bench.features.convert:convert_from_json", json.dumps(asdict(recipe)), str(directory))
 
     return cached(cache / "ir" / f"{recipe.model_key}-{recipe.weights}-{recipe.digest()}", build)
 
@@ -92,7 +85,7 @@ def write_ir(recipe: Recipe, directory: Path, shape: Sequence[int] | None = None
 
     path = directory / "model.xml"
     if recipe.weights == "int8":
-        from bench.models.quantize import quantize
+        from bench.features.quantize import quantize
 
         model = quantize(recipe)
         if shape is not None:

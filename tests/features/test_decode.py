@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bench.core.errors import FeatureError
 from bench.core.types import Size
-from bench.decoding.superpoint import Decoding, decode, sample
+from bench.features.decode import Decoding, decode, sample
 from bench.schema import NmsConfig
 
 DECODING = Decoding(NmsConfig("box", 4, 0.1), min_probability=0.1, border_px=0, max_keypoints=0)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bench.core.errors import FeatureError
 from bench.core.types import Features, Size
-from bench.decoding.nms import suppress
+from bench.features.nms import suppress
 from bench.schema import NmsConfig, SuperPointConfig
 
 CELL_PX = 8

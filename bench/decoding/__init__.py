@@ -1,1 +1,0 @@
-"""From the maps of a network to features."""

@@ -1,1 +1,0 @@
-"""Which keypoint belongs to which."""
