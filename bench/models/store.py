@@ -10,8 +10,9 @@ from bench.core.errors import ModelError
 from bench.core.types import Context
 from bench.data.download import fetch, read_lock
 from bench.models.cache import cached, run_python
+from bench.models.checkpoint import SUFFIXES, load_checkpoint
 from bench.models.export import export_saved_model
-from bench.models.weights import BUILTIN_MAGICPOINT, BUILTIN_SUPERPOINT, load_weights
+from bench.models.weights import BUILTIN_MAGICPOINT, BUILTIN_SUPERPOINT, load_weights, save_weights
 from bench.schema import ModelConfig
 
 _BUILTIN = {"builtin": BUILTIN_SUPERPOINT, "builtin_magicpoint": BUILTIN_MAGICPOINT}
@@ -39,18 +40,33 @@ def saved_model(config: ModelConfig, context: Context) -> Path:
         return _only_saved_model(folder)
     if config.path is None:
         raise ModelError(
-            "model.kind=path needs model.path: the folder with saved_model.pb, or the weights.npz of `bench train`"
+            "model.kind=path needs model.path: the folder with saved_model.pb, the weights.npz of `bench train`, or a "
+            f"PyTorch SuperPoint ({', '.join(SUFFIXES)})"
         )
     path = Path(config.path).expanduser()
     if path.suffix == ".npz":
         load_weights(path)  # says what is wrong before a process is started
         return _exported(path, "path", context.cache)
+    if path.suffix in SUFFIXES:
+        return _exported(_as_npz(path, context.cache), "path", context.cache)
     if not (path / "saved_model.pb").is_file():
         raise ModelError(
-            f"model.path={config.path}: no saved_model.pb there; give the folder of a SavedModel, or the weights.npz "
-            "of `bench train`"
+            f"model.path={config.path}: no saved_model.pb there; give the folder of a SavedModel, the weights.npz of "
+            f"`bench train`, or the weights of a PyTorch SuperPoint ({', '.join(SUFFIXES)})"
         )
     return path
+
+
+def _as_npz(checkpoint: Path, cache: Path) -> Path:
+    """The weights of a PyTorch SuperPoint as a weight file, in the cache by their content."""
+    weights = load_checkpoint(checkpoint)
+    digest = hashlib.sha256()
+    for name, array in weights.items():
+        digest.update(name.encode() + array.tobytes())
+    folder = cached(
+        cache / "weights" / digest.hexdigest()[:16], lambda folder: save_weights(folder / "weights.npz", weights)
+    )
+    return folder / "weights.npz"
 
 
 def _exported(weights: Path, kind: str, cache: Path) -> Path:

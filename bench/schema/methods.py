@@ -36,7 +36,8 @@ class ModelConfig:
     kind: ModelKind = MISSING
     """builtin | builtin_magicpoint (weights of the package) | sp_v6 (downloaded, verified) | path."""
     path: ModelPath | None = None
-    """Of ``kind=path``: SavedModel directory, or ``weights.npz`` of ``bench train``."""
+    """Of ``kind=path``: SavedModel directory, ``weights.npz`` of ``bench train``, or weights of a PyTorch SuperPoint
+    (``.pth``, ``.pt``, ``.safetensors``)."""
     input_scale: InputScale | None = None
     """Largest input value: 1 or 255; null: by the graph (1 for SuperPoint, 255 for the 2018 MagicPoint)."""
 
