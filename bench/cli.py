@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import errno
-import importlib
 import logging
 import os
 import shlex
@@ -14,22 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.commands import COMMANDS, main_of
 from bench.core import interruption
 
-COMMANDS = {
-    "run": "compare methods (the default)",
-    "report": "write tables, plots and the page of a finished run again",
-    "check": "regression gate: candidate run against a baseline",
-    "baseline": "write a baseline from a run",
-    "verify": "compare a finished run or a baseline with its checksums, and rows with features",
-    "parity": "drift report between two precisions of one model",
-    "sweep": "latency over image sizes, threads and batches",
-    "convert": "write OpenVINO models and check their parity",
-    "fetch": "download and verify a data set or a model",
-    "export": "write the features of a run for other tools",
-    "train": "train MagicPoint and SuperPoint",
-}
-"""Name -> what it does. The name is also that of its primary config in ``conf/`` and its module in `bench.commands`."""
 OPTIONS = (
     "--help",
     "-h",
@@ -64,22 +50,6 @@ USAGE_ERROR = 4
 INTERNAL_ERROR = 5
 READER_GONE = 128 + 13
 """As a shell says of a command that SIGPIPE ended."""
-
-
-def usage() -> str:
-    """Text of ``bench --help`` that does not depend on a command."""
-    lines = [f"  {name:<9} {text}" for name, text in COMMANDS.items()]
-    return "\n".join(
-        [
-            "bench [command] [overrides]",
-            "",
-            *lines,
-            "",
-            "Every command takes --help (its options and presets), --cfg job (the composed configuration)",
-            "and -m (a sweep over comma-separated values). `bench --version` prints the version.",
-            "",
-        ]
-    )
 
 
 def main() -> None:
@@ -126,8 +96,13 @@ def _main(name: str, arguments: list[str]) -> int:
         hint = f"; did you mean {close[0]}?" if close else "."
         raise ConfigError(f"unknown command {arguments[0]!r}{hint} Allowed: {', '.join(COMMANDS)}")
     overrides = check_options(arguments)
-    if name == "run" and {"--help", "-h"} & set(arguments):
-        print(usage())
+    if {"--help", "-h"} & set(arguments):
+        from bench import guide
+
+        print(guide.of_command(name) if name in sys.argv[1:] else guide.overview())
+        return 0
+    if not COMMANDS[name].schema:
+        return main_of(name)(overrides)
     sys.argv = [sys.argv[0], *arguments]
     return _execute(name, overrides)
 
@@ -180,21 +155,24 @@ def _execute(command: str, overrides: Sequence[str]) -> int:
     def task(config: Any) -> int:
         from hydra.core.hydra_config import HydraConfig
 
-        from bench.config import check_inputs, validated
-
+        sys.argv = typed
         try:
             made = validated(config, HydraConfig.get().overrides.task)
             check_inputs(made)
-            codes.append(int(_entry(command)(made)))
+            codes.append(int(main_of(command)(made)))
         except Exception as error:
             # Hydra would print a line of its own before ours.
             errors.append(error)
             codes.append(INTERNAL_ERROR)
         return codes[-1]
 
-    from bench.config import check_overrides
+    from bench.config import check_inputs, check_overrides, rewritten, validated
 
-    check_overrides(overrides, command)
+    words = rewritten(overrides)
+    check_overrides(words, command)
+    # The run records what was typed; Hydra reads the list of words that methods.add and methods.drop stand for.
+    typed = sys.argv
+    sys.argv = [*(word for word in typed if word not in overrides), *words]
     _hydra(command, task)
     for error in errors:
         raise error
@@ -278,11 +256,6 @@ def _continue(command: str) -> str:
             f"what was measured is kept in {directory}; continue with run_dir={directory} and the overrides of that run"
         )
     return f"what was measured is kept, continue with: {shlex.join(['bench', *kept, f'run_dir={directory}'])}"
-
-
-def _entry(command: str) -> Callable[[Any], int]:
-    entry: Callable[[Any], int] = importlib.import_module(f"bench.commands.{command}").main
-    return entry
 
 
 def _hydra(config_name: str, task: Callable[[Any], int]) -> None:

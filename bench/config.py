@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -14,6 +13,9 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from bench import schema
+from bench.commands import schema_of
+from bench.core import presets
 from bench.core.errors import BenchError, ConfigError
 from bench.core.resources import resource
 from bench.schema import DatasetConfig, MethodConfig, check, inputs
@@ -27,12 +29,8 @@ def register(config_name: str) -> None:
     """Put the schemas a primary config needs into Hydra's ConfigStore, and our resolvers into OmegaConf."""
     from hydra.core.config_store import ConfigStore
 
-    from bench import schema
-
     schema.register()
-    command = importlib.import_module(f"bench.commands.{config_name}")
-    if hasattr(command, "register"):
-        command.register(ConfigStore.instance())
+    ConfigStore.instance().store(name=f"{config_name}_schema", node=schema_of(config_name))
     OmegaConf.register_new_resolver("bench.cache", _cache, replace=True)
 
 
@@ -67,6 +65,7 @@ def compose(overrides: Sequence[str] = (), config_name: str = "run") -> Any:
     if isinstance(overrides, str):
         raise ConfigError(f"overrides={overrides!r} is not possible; allowed: a list such as ['dataset=photos_small']")
     register(config_name)
+    overrides = rewritten(overrides)
     check_overrides(overrides, config_name)
     try:
         with initialize_config_dir(str(resource("conf")), version_base="1.3"):
@@ -100,6 +99,7 @@ def check_overrides(overrides: Sequence[str], config_name: str) -> None:
     folders = {path.name for path in conf.iterdir() if path.is_dir()}
     groups = {name for name in folders if f"{name}: " in primary}
     parser = OverridesParser.create()
+    _refuse_misspelt_rows(overrides)
     for text in overrides:
         if has_controls(text):
             raise ConfigError(f"{text!r} holds bytes that are no UTF-8 text, or control characters; allowed: key=value")
@@ -127,10 +127,9 @@ def check_overrides(overrides: Sequence[str], config_name: str) -> None:
                 raise ConfigError(f"{text}: {key} takes one preset; `bench -m {key}=A,B` runs one after the other")
             if not isinstance(value, str) or not value:
                 raise ConfigError(f"{text}: {key} takes the name of a preset; {_presets(key)}")
-            elsewhere = any(word.startswith("hydra.searchpath") for word in overrides) or "--config-dir" in sys.argv
-            if key == "experiment" and not elsewhere and not (conf / key / f"{value}.yaml").is_file():
+            if key == "experiment" and not _own_presets(overrides) and not (conf / key / f"{value}.yaml").is_file():
                 # Hydra passes over an optional preset that is not there.
-                raise ConfigError(f"unknown preset {key}={value}. {_presets(key).capitalize()}")
+                raise ConfigError(f"unknown preset {key}={value}{_close(value, presets.names(key), f'{key}=')}")
         if key == "hydra.searchpath":
             for folder in value if isinstance(value, list) else [value]:
                 path = Path(str(folder).removeprefix("file://"))
@@ -148,8 +147,78 @@ def _not_an_override(text: str) -> str:
 
 
 def _presets(group: str) -> str:
-    names = [path.stem for path in sorted((resource("conf") / group).glob("*.yaml"))]
-    return f"allowed: {', '.join(names)}"
+    return f"allowed: {', '.join(presets.names(group))}"
+
+
+_LISTED = re.compile(r"methods\.(add|drop)=(.*)", re.DOTALL)
+_ADDED = re.compile(r"\+{0,2}method@methods\.([^.=]+)=(.+)")
+
+
+def rewritten(overrides: Sequence[str]) -> list[str]:
+    """Turn ``methods.add=[akaze,kaze]`` and ``methods.drop=[orb]`` into Hydra's own words; leave the others.
+
+    Each name added is a row of the preset of that name: ``+method@methods.akaze=akaze``. Under ``-m`` both hold for
+    every run.
+
+    Raises
+    ------
+    ConfigError
+        If the list cannot be read, or a preset is not known.
+    """
+    found: list[str] = []
+    elsewhere = _own_presets(overrides)
+    for text in overrides:
+        listed = _LISTED.fullmatch(text)
+        if listed is None:
+            found.append(text)
+            continue
+        word, value = listed.groups()
+        names = re.split(r"\s*,\s*", re.sub(r"^\[\s*|\s*\]$", "", value.strip()))
+        if not all(re.fullmatch(r"\w[\w-]*", name) for name in names):
+            raise ConfigError(
+                f"{text} is not possible; allowed: methods.{word}=[NAME,NAME]. `bench -m methods=A,B` runs sets of "
+                "methods one after the other"
+            )
+        if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
+            raise ConfigError(f"{text}: {twice} stands twice")
+        for name in names:
+            if word == "add" and not elsewhere and name not in presets.names("method"):
+                raise ConfigError(f"{text}: unknown method {name}{_close(name, presets.names('method'))}")
+            found.append(f"+method@methods.{name}={name}" if word == "add" else f"~methods.{name}")
+    return found
+
+
+def _own_presets(overrides: Sequence[str]) -> bool:
+    """Whether presets may come from a folder of the user."""
+    return any(word.startswith("hydra.searchpath") for word in overrides) or bool(
+        {"--config-dir", "-cd"} & {word.partition("=")[0] for word in sys.argv}
+    )
+
+
+def _close(name: str, names: Iterable[str], before: str = "") -> str:
+    """End of a sentence about an unknown name: the nearest there is, and all of them."""
+    every = list(names)
+    close = difflib.get_close_matches(name, every, n=1)
+    hint = f"; did you mean {before}{close[0]}?" if close else "."
+    return f"{hint} Allowed: {', '.join(every)}"
+
+
+def _refuse_misspelt_rows(overrides: Sequence[str]) -> None:
+    """A row may have any name; one that is almost a preset's is refused unless it has a label.
+
+    A name that goes on where the preset's ends (``sift_fine``), or differs in digits only, is one of its own.
+    """
+    names = presets.names("method")
+    for row, preset in (found.groups() for found in map(_ADDED.fullmatch, overrides) if found):
+        close = difflib.get_close_matches(row, [preset, *names], n=1, cutoff=0.8)
+        if row in names or not close or any(word.startswith(f"methods.{row}.label=") for word in overrides):
+            continue
+        if close[0] in row or re.sub(r"\d", "", close[0]) == re.sub(r"\d", "", row):
+            continue
+        raise ConfigError(
+            f"methods.{row} is almost the preset {close[0]}; did you mean methods.add=[{close[0]}]? If the row is to "
+            f"have this name, say so with a label: methods.{row}.label={row}"
+        )
 
 
 def validated(config: DictConfig, overrides: Sequence[str] = ()) -> Any:
@@ -172,6 +241,8 @@ def validated(config: DictConfig, overrides: Sequence[str] = ()) -> Any:
         named = {found[1] for found in map(_METHOD_OVERRIDE.match, overrides) if found}
         for name, method in (config.get("methods") or {}).items():
             Text(200, False, "a method's name").check("methods", name)
+            if name in ("add", "drop"):
+                raise ConfigError(f"methods.{name} is no row: methods.{name}=[NAME,NAME] changes the set of methods")
             if method is None:
                 raise ConfigError(f"methods.{name}=null is not possible; remove a method with ~methods.{name}")
             if not isinstance(method, DictConfig) or not issubclass(OmegaConf.get_type(method) or dict, MethodConfig):
@@ -231,9 +302,9 @@ def check_inputs(config: Any) -> None:
 
 def _refuse_unknown(config: DictConfig, key: str) -> None:
     """A key that was added with + and is in no schema would do nothing."""
-    schema = OmegaConf.get_type(config)
-    typed = isinstance(schema, type) and dataclasses.is_dataclass(schema)
-    known = fields_of(schema) if isinstance(schema, type) and typed else {}
+    kind = OmegaConf.get_type(config)
+    typed = isinstance(kind, type) and dataclasses.is_dataclass(kind)
+    known = fields_of(kind) if isinstance(kind, type) and typed else {}
     for name in map(str, config):
         where = f"{key}.{name}" if key else name
         if typed and name not in known:
@@ -250,14 +321,16 @@ def unknown_key(key: str, parent: str, allowed: Iterable[Any]) -> str:
     close = difflib.get_close_matches(wrong.split(".")[0], names, n=1)
     hint = f"; did you mean {parent + '.' if parent else ''}{close[0]}?" if close else "."
     if parent == "methods":
-        hint += f" A method is added with +method@{key}=PRESET."
+        known = presets.names("method")
+        one = wrong if wrong in known else "NAME"
+        hint += f" A method is added with methods.add=[{one}], or under another name with +method@{key}=PRESET."
     where = f" under {parent}" if parent else ""
     return f"unknown key {key}{hint} Allowed{where}: {', '.join(names) or 'nothing'}"
 
 
 def _missing(key: str, error: OmegaConfBaseException) -> str:
-    schema: Any = error.object_type
-    hint = fields_of(schema).get(key.rpartition(".")[2]) if dataclasses.is_dataclass(schema) else None
+    kind: Any = error.object_type
+    hint = fields_of(kind).get(key.rpartition(".")[2]) if dataclasses.is_dataclass(kind) else None
     what = next((extra.what for extra in getattr(hint, "__metadata__", ()) if hasattr(extra, "what")), "a value")
     return f"{key} is missing; give {key}=..., {what}"
 
@@ -318,7 +391,9 @@ def explain(error: BaseException, config_name: str) -> str | None:
             return f"{override} is not possible; allowed: {inner}"
         return f"{override}: {_filled(reasons[-1])}" if reasons else override
     if gone := re.search(r"Could not delete from config. '([^']+)' does not exist", text):
-        return f"~{gone[1]}: there is no {gone[1]} to remove"
+        close = difflib.get_close_matches(gone[1].removeprefix("methods."), presets.names("method"), n=1)
+        hint = f"; did you mean methods.drop=[{close[0]}]?" if close and close[0] not in gone[1] else ""
+        return f"~{gone[1]}: there is no {gone[1]} to remove{hint}"
     if taken := re.search(r"An item is already at '([^']+)'", text):
         return f"+{taken[1]}: this key exists; set it without +, as {taken[1]}=..."
     if ambiguous := re.search(r"Ambiguous value for argument '([^']+)'", text):
@@ -335,9 +410,7 @@ def _unknown_preset(text: str) -> str:
     group, _, name = found[1].rpartition("/")
     listed = re.search(r"Available options in '[^']*':\s*(.*?)\s*(?:Config search path|$)", text)
     names = [option for option in (listed[1].split() if listed else []) if not option.startswith("schema")]
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {group}={close[0]}?" if close else "."
-    return f"unknown preset {group}={name}{hint} Allowed: {', '.join(names)}"
+    return f"unknown preset {group}={name}{_close(name, names, f'{group}=')}"
 
 
 def _unknown_key(key: str, config_name: str, reasons: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from bench.cli import COMMANDS
+from bench.commands import COMMANDS
 from bench.config import compose
 from bench.core.errors import ConfigError
 from bench.core.resources import resource
@@ -19,7 +19,7 @@ GROUPS = {
     group: sorted(path.stem for path in (CONF / group).glob("*.yaml"))
     for group in ("protocol", "dataset", "model", "methods", "latency", "experiment")
 }
-PRIMARY = set(COMMANDS)
+PRIMARY = {name for name, command in COMMANDS.items() if command.schema}
 
 
 def run_config(*overrides: str) -> RunConfig:
@@ -100,3 +100,45 @@ def test_configs_hold_values_only() -> None:
     for path in CONF.rglob("*.yaml"):
         assert "_target_" not in Path(path).read_text(), f"{path.name}: logic belongs into Python"
         OmegaConf.load(path)
+
+
+def test_methods_are_added_and_dropped_by_name() -> None:
+    config = run_config("methods.add=[akaze, kaze]", "methods.drop=[orb]", "methods.akaze.label=A")
+    assert list(config.methods)[-3:] == ["sift", "akaze", "kaze"]
+    assert config.methods["akaze"].label == "A"
+    assert list(run_config("methods.add=[orb]").methods) == list(run_config().methods)
+    assert list(run_config("methods=classical", "methods.add=harris", "methods.drop=sift").methods)[-1] == "harris"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["methods.add=[akze]"], ["did you mean akaze", "Allowed: akaze"]),
+        (["methods.add=[akaze,akaze]"], ["akaze stands twice"]),
+        (["methods.add=[akaze],[kaze]"], ["allowed: methods.add=[NAME,NAME]", "bench -m methods=A,B"]),
+        (["methods.drop=[obr]"], ["no methods.obr to remove", "did you mean methods.drop=[orb]"]),
+        (["+method@methods.add=sift"], ["methods.add", "changes the set"]),
+        (["+method@methods.akze=akaze"], ["almost the preset akaze", "methods.add=[akaze]", "methods.akze.label=akze"]),
+        (["+method@methods.mine=akze"], ["did you mean", "akaze"]),
+        (["methods.akaze=akaze"], ["methods.add=[akaze]"]),
+        (["experiment=ransac_swep"], ["did you mean experiment=ransac_sweep"]),
+    ],
+)
+def test_a_misspelt_method_is_refused_with_the_one_that_was_meant(overrides: list[str], parts: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        run_config(*overrides)
+    assert [part for part in parts if part not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["+method@methods.sift_fine=sift"],
+        ["+method@methods.sift2=sift"],
+        ["+method@methods.superpoint_ov_fp8=superpoint_ov_fp16"],
+        ["+method@methods.akze=akaze", "methods.akze.label=akze"],
+        ["+method@methods.mine=sift"],
+    ],
+)
+def test_a_row_of_its_own_may_have_its_own_name(overrides: list[str]) -> None:
+    assert len(run_config(*overrides).methods) == 6

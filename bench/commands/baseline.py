@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from hydra.core.config_store import ConfigStore
-
 from bench.check.baseline import write_baseline
 from bench.check.config import BaselineConfig
-
-
-def register(store: ConfigStore) -> None:
-    """Put the schema of ``conf/baseline.yaml`` into Hydra's ConfigStore."""
-    store.store(name="baseline_schema", node=BaselineConfig)
 
 
 def main(config: BaselineConfig) -> int:

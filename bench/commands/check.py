@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from hydra.core.config_store import ConfigStore
-
 from bench.check import console, report
 from bench.check.config import CheckConfig
 from bench.check.gate import check
-
-
-def register(store: ConfigStore) -> None:
-    """Put the schema of ``conf/check.yaml`` into Hydra's ConfigStore."""
-    store.store(name="check_schema", node=CheckConfig)
 
 
 def main(config: CheckConfig) -> int:

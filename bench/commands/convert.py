@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from hydra.core.config_store import ConfigStore
 from numpy.typing import NDArray
 from omegaconf import MISSING
 
@@ -61,11 +60,6 @@ class ConvertConfig:
         if self.accuracy_control and "int8" not in self.weights:
             raise ConfigError(f"accuracy_control=true needs int8 in weights, got {list(self.weights)}")
         check_area(f"an input of batch {self.batch},", self.height * self.batch, self.width)
-
-
-def register(store: ConfigStore) -> None:
-    """Put the schema of ``conf/convert.yaml`` into Hydra's ConfigStore."""
-    store.store(name="convert_schema", node=ConvertConfig)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import numpy as np
-from hydra.core.config_store import ConfigStore
 from numpy.typing import NDArray
 from omegaconf import MISSING
 
@@ -46,11 +45,6 @@ class ExportConfig:
     """source (keypoints in pixels of the image file, float64) | evaluated (as the run saw them, float32)."""
     output: Folder | None = None
     """Folder of the files; null: ``<run_dir>/export``."""
-
-
-def register(store: ConfigStore) -> None:
-    """Put the schema of ``conf/export.yaml`` into Hydra's ConfigStore."""
-    store.store(name="export_schema", node=ExportConfig)
 
 
 def main(config: ExportConfig) -> int:

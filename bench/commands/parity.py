@@ -10,8 +10,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
-
 from bench.core.errors import ConfigError
 from bench.core.files import new_directory
 from bench.core.types import Context, DataSet
@@ -30,11 +28,6 @@ from bench.timing import host
 log = logging.getLogger(__name__)
 FOLDER = "parity"
 """Name of the folder inside a run's directory."""
-
-
-def register(store: ConfigStore) -> None:
-    """Put the schema of ``conf/parity.yaml`` into Hydra's ConfigStore."""
-    store.store(name="parity_schema", node=ParityConfig)
 
 
 def folder_of(config: ParityConfig, dataset: DataSet) -> Path:

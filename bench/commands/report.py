@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from bench.schema.values import FinishedRun
@@ -15,10 +14,6 @@ from bench.schema.values import FinishedRun
 class ReportConfig:
     run_dir: FinishedRun = MISSING
     """Directory of a finished run."""
-
-
-def register(store: ConfigStore) -> None:
-    store.store(name="report_schema", node=ReportConfig)
 
 
 def main(config: ReportConfig) -> int:

@@ -12,11 +12,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import pandas as pd
-from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from bench.core.errors import BenchError, ConfigError, ModelError
@@ -35,6 +33,9 @@ from bench.stats import quantile_interval
 from bench.timing import host
 from bench.timing.arithmetic import matmul_peak_gflops, superpoint_gmac
 from bench.timing.host import resolve_threads
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +80,6 @@ class SweepConfig:
             )
 
 
-def register(store: ConfigStore) -> None:
-    store.store(name="sweep_schema", node=SweepConfig)
-
-
 def measure(config: SweepConfig, directory: Path) -> pd.DataFrame:
     """Time every method at every size and number of threads.
 
@@ -92,6 +89,8 @@ def measure(config: SweepConfig, directory: Path) -> pd.DataFrame:
         Rows method, height, width, threads, batch, item, repeat, order, stage, ms. A combination a method refuses (a
         size that is not divisible by 8, say) has one row with stage ``refused`` and the reason in column ``note``.
     """
+    import pandas as pd
+
     from bench.data.prepare import prepare_image
     from bench.run.extraction import items_of
 
@@ -197,6 +196,8 @@ def summarise(rows: pd.DataFrame, methods: Mapping[str, Any], peaks_gflops: Mapp
         ``gflops`` is twice the multiply-accumulates over the median inference time, ``peak_gflops`` the measured
         matrix product on as many threads.
     """
+    import pandas as pd
+
     table = []
     timed = rows[rows["stage"] != "refused"]
     keys = ["method", "height", "width", "threads", "batch"]

@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from hydra.core.config_store import ConfigStore
-
 from bench.train.backend import limit_threads
 from bench.train.config import STAGES, TrainConfig
-
-
-def register(store: ConfigStore) -> None:
-    """Put the schema of ``conf/train.yaml`` into Hydra's ConfigStore."""
-    store.store(name="train_schema", node=TrainConfig)
 
 
 def main(config: TrainConfig) -> int:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from bench.schema.values import FinishedRun, Range, Seed
@@ -22,11 +21,6 @@ class VerifyConfig:
     """Pairs whose rows are computed again from the stored features, with every method; 0: none."""
     seed: Seed = 0
     """Of the draw of those pairs."""
-
-
-def register(store: ConfigStore) -> None:
-    """Put the schema of ``conf/verify.yaml`` into Hydra's ConfigStore."""
-    store.store(name="verify_schema", node=VerifyConfig)
 
 
 def main(config: VerifyConfig) -> int:

@@ -18,15 +18,17 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from bench.core import checksums
 from bench.core.checksums import LEDGER
 from bench.core.errors import DiskFullError, StoreError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _TEMPORARY = ".tmp-"
 _ASIDE = ".old-"
@@ -331,6 +333,8 @@ def read_parquet(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     StoreError
         If the file is missing, not as it was written, not Parquet, or lacks a column.
     """
+    import pandas as pd  # a third of a second
+
     data = read_bytes(path)
     try:
         frame = pd.read_parquet(io.BytesIO(data))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError, ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_BYTES = 200
 """File systems take 255; suffixes and temporary names need the rest."""

@@ -246,7 +246,8 @@ def _check_space(lock: Lock, root: Path, *, archive_there: bool) -> None:
         )
 
 
-def _is_complete(target: Path, lock: Lock) -> bool:
+def is_complete(target: Path, lock: Lock) -> bool:
+    """Whether `target`, ``<data_root>/<name>``, holds the unpacked and verified download."""
     try:
         marker = json.loads((target / _MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -280,7 +281,7 @@ def _unpack(archive: Path, folder: Path, lock: Lock) -> None:
 def _unpack_into(archive: Path, target: Path, lock: Lock) -> None:
     try:
         with locked(target.with_name(f".{lock.name}.lock"), wait=True):
-            if _is_complete(target, lock):  # another process finished first
+            if is_complete(target, lock):  # another process finished first
                 return
             if target.exists():
                 raise _in_the_way(target, lock)
@@ -330,7 +331,7 @@ def fetch(lock: Lock, root: Path) -> Path:
         If there is not enough space for it.
     """
     target = root / lock.name
-    if _is_complete(target, lock):
+    if is_complete(target, lock):
         return target
     if target.exists():
         raise _in_the_way(target, lock)

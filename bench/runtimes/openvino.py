@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,49 @@ def capabilities() -> list[str]:
     import openvino
 
     return list(openvino.Core().get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"))
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device OpenVINO can use.
+
+    Attributes
+    ----------
+    name, full_name : str
+        ``CPU``, and the processor's own.
+    hints : tuple of str
+        Values of ``inference_precision`` it can compute in.
+    preferred : str
+        What ``auto`` comes to.
+    capabilities : tuple of str
+        ``OPTIMIZATION_CAPABILITIES``.
+    """
+
+    name: str
+    full_name: str
+    hints: tuple[str, ...]
+    preferred: str
+    capabilities: tuple[str, ...]
+
+
+def devices() -> list[Device]:
+    """Devices of this host."""
+    import openvino
+
+    core = openvino.Core()
+    found = []
+    for name in core.available_devices:
+        able = list(core.get_property(name, "OPTIMIZATION_CAPABILITIES"))
+        hints = ("f32", *(hint for hint in precision.NEEDS if precision.missing_units(hint, able) is None))
+        preferred = core.get_property(name, "INFERENCE_PRECISION_HINT")
+        full = str(core.get_property(name, "FULL_DEVICE_NAME")).strip()
+        found.append(Device(name, full, hints, _short(preferred), tuple(able)))
+    return found
+
+
+def _short(element: Any) -> str:
+    """``f32`` of OpenVINO's type of elements."""
+    return str(element.get_type_name() if hasattr(element, "get_type_name") else element)
 
 
 def library() -> Any:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import functools
 
-from hydra.core.config_store import ConfigStore
-
 from bench.schema.checks import check, inputs, one_of
 from bench.schema.data import (
     DATASET_CONFIGS,
@@ -25,6 +23,7 @@ from bench.schema.data import (
 )
 from bench.schema.methods import (
     EXTRACTORS,
+    METHOD_CONFIGS,
     CustomConfig,
     DetectorConfig,
     HomographicAdaptationConfig,
@@ -60,6 +59,7 @@ __all__ = [
     "ESTIMATORS",
     "EXTRACTORS",
     "MATCHERS",
+    "METHOD_CONFIGS",
     "METRICS",
     "CustomConfig",
     "CustomDatasetConfig",
@@ -101,18 +101,13 @@ __all__ = [
 @functools.cache
 def register() -> None:
     """Put every schema into Hydra's ConfigStore, once in a process."""
+    from hydra.core.config_store import ConfigStore  # loads all of Hydra
+
     store = ConfigStore.instance()
-    store.store(name="run_schema", node=RunConfig)
     store.store(group="protocol", name="schema", node=ProtocolConfig)
     for name, dataset in {**DATASET_CONFIGS, "custom": CustomDatasetConfig}.items():
         store.store(group="dataset", name=f"schema_{name}", node=dataset)
     store.store(group="model", name="schema", node=ModelConfig)
-    for name, method in (
-        ("superpoint", SuperPointConfig),
-        ("opencv", OpenCVConfig),
-        ("detector", DetectorConfig),
-        ("imported", ImportedConfig),
-        ("custom", CustomConfig),
-    ):
+    for name, method in METHOD_CONFIGS.items():
         store.store(group="method", name=f"schema_{name}", node=method)
     store.store(group="latency", name="schema", node=LatencyConfig)

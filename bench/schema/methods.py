@@ -203,3 +203,13 @@ class CustomConfig(MethodConfig):
 
     backend: Annotated[str, EXTRACTORS] = MISSING
     params: dict[str, Any] = field(default_factory=dict)
+
+
+METHOD_CONFIGS: dict[str, type[MethodConfig]] = {
+    "superpoint": SuperPointConfig,
+    "opencv": OpenCVConfig,
+    "detector": DetectorConfig,
+    "imported": ImportedConfig,
+    "custom": CustomConfig,
+}
+"""Schema of a preset in ``conf/method`` by its name there: ``schema_superpoint``, ..."""

@@ -67,6 +67,7 @@ class EstimatorSweepConfig:
     estimators: Annotated[list[Annotated[str, ESTIMATORS]], Items()] = field(default_factory=list)
     """Empty: no sweep."""
     thresholds_px: Thresholds = field(default_factory=lambda: [0.5, 1.0, 1.5, 2.0, 3.0, 5.0])
+    """Of the estimators, each with every one."""
 
     def __post_init__(self) -> None:
         increasing("estimator_sweep.thresholds_px", self.thresholds_px)
@@ -86,14 +87,17 @@ class RunConfig:
     estimator_sweep: EstimatorSweepConfig = field(default_factory=EstimatorSweepConfig)
     timeouts: TimeoutsConfig = field(default_factory=TimeoutsConfig)
     seed: Seed = 0
+    """Of every draw: orders of matches, bootstrap, blocks. Same seed, same host: same accuracies."""
     threads: Threads = 0
     """Threads per method; 0: all cores this process may use, at most 8."""
     jobs: Jobs = 1
     """Processes that match and estimate. More than one makes match and estimate times incomparable."""
     bootstrap_draws: Draws = 2000
+    """Of the intervals; fewer are faster and rougher."""
     data_root: Folder = "datasets"
     """Downloads land here."""
     results: Folder = "results"
+    """Run directories are made here."""
     run_dir: Folder | None = None
     """Run directory; null: ``<results>/<date_time>``. An existing one is continued."""
     allow_mixed: bool = False
@@ -105,3 +109,4 @@ class RunConfig:
     cache: Folder = MISSING
     """Folder of exported and converted models; safe to delete."""
     title: Title = ""
+    """Heading of the report."""

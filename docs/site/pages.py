@@ -1,7 +1,7 @@
 """Pages that are made from the files that define them; run by mkdocs (plugin gen-files), see mkdocs.yml.
 
 The README becomes the first page, CONTRIBUTING and CHANGELOG pages of their own. Each YAML of `conf/` is a section of
-the page of presets, the table of commands comes from :data:`bench.cli.COMMANDS`, the pictures of the glossary from
+the page of presets, the table of commands comes from :data:`bench.commands.COMMANDS`, the pictures of the glossary from
 :mod:`pictures` beside this file.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import mkdocs_gen_files
 
 import bench
-from bench.cli import COMMANDS
+from bench.commands import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(Path(__file__).parent))
@@ -81,10 +81,10 @@ def presets() -> str:
 def commands() -> str:
     """The table of commands, and the primary configuration of each."""
     parts = ["# Commands", "`bench COMMAND --help` prints the keys of a command; here are their values as shipped."]
-    for name, text in COMMANDS.items():
+    for name, command in COMMANDS.items():
         path = ROOT / "conf" / f"{name}.yaml"
         parts.append(f"## `bench{'' if name == 'run' else ' ' + name}` {{ #{name} }}")
-        parts.append(f"{text[0].upper()}{text[1:]}.")
+        parts.append(f"{command.text[0].upper()}{command.text[1:]}.\n\n```\n{command.example}\n```")
         if path.is_file():
             parts.append(f"```yaml\n{path.read_text(encoding='utf-8').strip()}\n```")
     return "\n\n".join(parts) + "\n"

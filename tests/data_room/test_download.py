@@ -19,12 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
-from hydra.errors import ConfigCompositionException
-from omegaconf import OmegaConf
 
-from bench.commands.fetch import FetchConfig, main, register
+from bench.commands.fetch import FetchConfig, main
+from bench.config import compose
 from bench.core.errors import ConfigError, DataError, DiskFullError
 from bench.core.resources import resource
 from bench.data.download import Lock, disk_errors, fetch, parse_lock, read_lock, verify
@@ -260,13 +257,16 @@ def test_a_lock_without_a_checksum_is_refused() -> None:
         parse_lock("{}", "here")
 
 
-def test_fetch_config_composes() -> None:
-    register(ConfigStore.instance())
-    with initialize_config_dir(str(resource("conf")), version_base=None):
-        config = OmegaConf.to_object(compose("fetch", overrides=["what=sp_v6"]))
-        assert config == FetchConfig(what="sp_v6", data_root="datasets")
-        with pytest.raises(ConfigCompositionException):
-            compose("fetch", overrides=["wat=sp_v6"])
+def test_fetch_alone_says_what_there_is_and_downloads_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(compose([f"data_root={tmp_path}"], "fetch")) == 0
+    shown = capsys.readouterr().out
+    for lock in map(read_lock, ("hpatches", "sp_v6")):
+        assert f"bench fetch what={lock.name}" in shown
+        assert lock.licence in shown
+    assert "1.28 GB" in shown
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_fetch_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import math
 import typing
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 from hydra.core.config_store import ConfigStore
 
-from bench.cli import COMMANDS
+from bench.commands import COMMANDS, schema_of
 from bench.core.doors import Door
 from bench.core.errors import ConfigError
 from bench.core.machine import processors
@@ -25,11 +24,8 @@ def schemas() -> dict[str, type]:
     """Every dataclass that a key of a command can lead to, by its name."""
     register()
     store = ConfigStore.instance()
-    for command in COMMANDS:
-        module = importlib.import_module(f"bench.commands.{command}")
-        if hasattr(module, "register"):
-            module.register(store)
     todo = [node for node in walk(store.repo) if isinstance(node, type)]
+    todo += [schema_of(name) for name, command in COMMANDS.items() if command.schema]
     found: dict[str, type] = {}
     while todo:
         schema = todo.pop()
