@@ -131,7 +131,7 @@ def run_here(case: Case, folder: Path, work: bool = False) -> Ended:
         stack.enter_context(contextlib.redirect_stderr(error))
         stack.enter_context(contextlib.redirect_stdout(output))
         if not work:
-            stack.enter_context(mock.patch.object(cli, "_entry", entry))
+            stack.enter_context(mock.patch.object(cli, "main_of", entry))
         try:
             cli.main()
             code = 0
