@@ -20,7 +20,7 @@ order of the matches is the only source of variation: ``order_seed`` permutes it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Protocol
 
@@ -190,7 +190,7 @@ def collinear(xy: ArrayLike) -> bool:
     points = np.asarray(xy, dtype=np.float64).reshape(-1, 2)
     if len(points) < 3:
         return True
-    x, y = (points - points[0]).T
+    x, y = np.ascontiguousarray((points - points[0]).T)
     far = int((x * x + y * y).argmax())
     length = float(np.hypot(x[far], y[far]))
     return bool(np.abs(x * y[far] - y * x[far]).max() <= COLLINEAR_PX * length)
@@ -245,21 +245,50 @@ def estimate(
     ValueError
         If the numbers of points differ.
     """
+    return next(estimates(xy_ref, xy_target, config, [order_seed], scores))
+
+
+def estimates(
+    xy_ref: ArrayLike,
+    xy_target: ArrayLike,
+    config: EstimatorConfig,
+    order_seeds: Iterable[int | None],
+    scores: ArrayLike | None = None,
+) -> Iterator[Estimate]:
+    """:func:`estimate` in several orders of the same matches, one at a time.
+
+    What does not depend on the order is found with the first.
+    """
     a = np.asarray(xy_ref, dtype=np.float64).reshape(-1, 2)
     b = np.asarray(xy_target, dtype=np.float64).reshape(-1, 2)
     if len(a) != len(b):
         raise ValueError(f"{len(a)} reference points and {len(b)} target points are not matches")
-    nothing = np.zeros(len(a), np.bool_)
+    outcome = None
     if config.name == "none":
-        return Estimate(Outcome.OK, None, nothing)
-    find = _ESTIMATORS.get(config.name) or partial(_outside, seed=order_seed or 0)
-    if len(a) < 4:
-        return Estimate(Outcome.TOO_FEW_MATCHES, None, nothing)
-    if collinear(a) or collinear(b):
-        return Estimate(Outcome.DEGENERATE, None, nothing)
-    order = np.arange(len(a)) if order_seed is None else np.random.default_rng((order_seed,)).permutation(len(a))
+        outcome = Outcome.OK
+    elif len(a) < 4:
+        outcome = Outcome.TOO_FEW_MATCHES
+    elif collinear(a) or collinear(b):
+        outcome = Outcome.DEGENERATE
+    ranking = None
     if scores is not None and config.name in USES_SCORES:
-        order = order[np.argsort(-np.asarray(scores, dtype=np.float64)[order], kind="stable")]
+        ranking = -np.asarray(scores, dtype=np.float64)
+    for seed in order_seeds:
+        if outcome is None:
+            yield _estimate(a, b, config, seed, ranking)
+        else:
+            yield Estimate(outcome, None, np.zeros(len(a), np.bool_))
+
+
+def _estimate(
+    a: Points, b: Points, config: EstimatorConfig, order_seed: int | None, ranking: NDArray[np.float64] | None
+) -> Estimate:
+    """Estimate from at least four matches; `ranking`: lower is better."""
+    find = _ESTIMATORS.get(config.name) or partial(_outside, seed=order_seed or 0)
+    nothing = np.zeros(len(a), np.bool_)
+    order = np.arange(len(a)) if order_seed is None else np.random.default_rng((order_seed,)).permutation(len(a))
+    if ranking is not None:
+        order = order[np.argsort(ranking[order], kind="stable")]
     try:
         found = find(a[order], b[order], config)
     except (import_cv2().error, np.linalg.LinAlgError):
@@ -271,7 +300,8 @@ def estimate(
     inliers[order] = inliers_in_order
     if not np.isfinite(matrix).all() or not inliers.any():
         return Estimate(Outcome.DEGENERATE, None, nothing)
-    H = orient(matrix, a[inliers])
-    if collinear(a[inliers]) or collinear(b[inliers]) or not _usable(H, a[inliers]):
+    kept = a[inliers]
+    H = orient(matrix, kept)
+    if collinear(kept) or collinear(b[inliers]) or not _usable(H, kept):
         return Estimate(Outcome.DEGENERATE, None, nothing)
     return Estimate(Outcome.OK, H, inliers)

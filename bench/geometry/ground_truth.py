@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bench.core.types import Size, Transform
-from bench.geometry.transforms import corner_error_px, corners, transform_points, visible
+from bench.geometry.transforms import corner_errors_px, transform_points, visible
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -106,13 +107,21 @@ def corner_error(
     float
         Pixels; +inf for a failure or where a corner is mapped to or behind the horizon.
     """
-    if H_estimated is None or not np.isfinite(H_estimated).all():
-        return math.inf
-    if T_source_to_target is None:
-        return corner_error_px(H_estimated, H_true, size, convention)
-    back = np.linalg.inv(T_source_to_target)
-    c = corners(size, convention)
-    true, estimated = transform_points(back @ H_true, c), transform_points(back @ H_estimated, c)
-    if not np.isfinite(estimated).all():
-        return math.inf
-    return float(np.hypot(*(true - estimated).T).mean())
+    return corner_errors([H_estimated], H_true, size, convention, T_source_to_target)[0]
+
+
+def corner_errors(
+    H_estimated: Sequence[Transform | None],
+    H_true: Transform,
+    size: Size,
+    convention: str = "size_minus_one",
+    T_source_to_target: Transform | None = None,
+) -> list[float]:
+    """:func:`corner_error` of several estimates of one homography."""
+    finite = [None if H is None or not np.isfinite(H).all() else H for H in H_estimated]
+    if all(H is None for H in finite):
+        return [math.inf] * len(finite)
+    if T_source_to_target is not None:
+        back = np.linalg.inv(T_source_to_target)
+        H_true, finite = back @ H_true, [None if H is None else back @ H for H in finite]
+    return corner_errors_px(finite, H_true, size, convention)

@@ -21,8 +21,8 @@ from bench.schema import MatcherConfig
 
 _BLOCK = 1 << 22
 """Elements of one block of the cost matrix: 16 MiB in float32."""
-_EXACT_BLOCK = 1 << 20
-"""Descriptor elements compared at once in double precision: 8 MiB."""
+_EXACT_BLOCK = 1 << 15
+"""Descriptor elements compared at once in double precision: 256 KiB, which stay in the cache."""
 _BITS_BLOCK = 1 << 18
 """Pairs of binary descriptors compared at once: 2 MiB of words."""
 
@@ -151,26 +151,31 @@ class _Problem:
         return _by_blocks(cost, self.ref, self.target, i, j)
 
 
-def _squared_distance(a: Costs, b: Costs) -> Costs:
-    return np.asarray(((a - b) ** 2).sum(axis=1))
+def _squared_distance(a: Costs, b: Vectors) -> Costs:
+    """Squared distances of rows; `a` is overwritten."""
+    a -= b
+    a *= a
+    return np.asarray(a.sum(axis=1))
 
 
-def _minus_product(a: Costs, b: Costs) -> Costs:
-    return np.asarray(-(a * b).sum(axis=1))
+def _minus_product(a: Costs, b: Vectors) -> Costs:
+    """Minus the products of rows; `a` is overwritten."""
+    a *= b
+    return np.asarray(-a.sum(axis=1))
 
 
-def _by_blocks(cost: Callable[[Costs, Costs], Costs], ref: Vectors, target: Vectors, i: Indices, j: Indices) -> Costs:
-    """`cost` of the pairs (i, j), few at a time to bound the memory."""
+def _by_blocks(cost: Callable[[Costs, Vectors], Costs], ref: Vectors, target: Vectors, i: Indices, j: Indices) -> Costs:
+    """`cost` of the pairs (i, j) in double precision, few at a time."""
     step = max(1, _EXACT_BLOCK // max(1, ref.shape[1]))
     result = np.empty(len(i))
     for start in range(0, len(i), step):
         part = slice(start, start + step)
-        result[part] = cost(ref[i[part]].astype(np.float64), target[j[part]].astype(np.float64))
+        result[part] = cost(ref[i[part]].astype(np.float64), target[j[part]])
     return result
 
 
 def _problem(ref: Vectors, target: Vectors, metric: str) -> _Problem:
-    largest = max(float(np.abs(ref).max(initial=0)), float(np.abs(target).max(initial=0)))
+    largest = max(float(bound) for x in (ref, target) for bound in (x.max(initial=0), -x.min(initial=0)))
     exponent = int(np.frexp(largest)[1])
     if abs(exponent) > 30:  # squares would overflow or vanish in single precision
         ref, target = np.ldexp(ref, -exponent), np.ldexp(target, -exponent)
@@ -180,8 +185,12 @@ def _problem(ref: Vectors, target: Vectors, metric: str) -> _Problem:
         left, right = -ref, target
     else:
         # |a - b|^2 = (-2 a, |a|^2, 1) . (b, 1, |b|^2)
-        left = np.column_stack([-2 * ref, norm_ref.astype(np.float32), np.ones(len(ref), np.float32)])
-        right = np.column_stack([target, np.ones(len(target), np.float32), norm_target.astype(np.float32)])
+        dimensions = ref.shape[1]
+        left, right = (np.ones((len(x), dimensions + 2), np.float32) for x in (ref, target))
+        np.multiply(ref, -2, out=left[:, :dimensions])
+        left[:, dimensions] = norm_ref
+        right[:, :dimensions] = target
+        right[:, dimensions + 1] = norm_target
     # A product of length K is off by at most K u sum|terms| in any order of summation (Higham 2002, section 3.1), and
     # sum|terms| <= 2 (|a|^2 + |b|^2). The constants above K and 2 cover the rounding of norms and thresholds.
     factor, floor = 2.2 * (left.shape[1] + 8) * float(np.finfo(np.float32).eps) / 2, 1e-30
@@ -420,8 +429,12 @@ def nearest_both(found: Neighbours | None) -> tuple[Matches, Matches]:
     if found is None:
         return _empty(), _empty()
     i, j = np.arange(len(found.forward)), np.arange(len(found.backward))
-    forward = _matches(i, found.forward, found.distances(i, found.forward))
-    return forward, _matches(j, found.backward, found.distances(found.backward, j))
+    forward = found.distances(i, found.forward)
+    # A pair of mutual neighbours is measured once.
+    backward = forward[found.backward]
+    one_way = np.flatnonzero(found.forward[found.backward] != j)
+    backward[one_way] = found.distances(found.backward[one_way], one_way)
+    return _matches(i, found.forward, forward), _matches(j, found.backward, backward)
 
 
 def _matches(i: Indices, j: Indices, distance: Costs) -> Matches:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import time
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 
 from bench.core.errors import ConfigError
 from bench.core.types import Correspondences, Features, Matches, Outcome, PreparedPair, Transform
-from bench.geometry.estimation import estimate
-from bench.geometry.ground_truth import corner_error, reprojection_error_px, shared_region
+from bench.geometry.estimation import estimates
+from bench.geometry.ground_truth import corner_errors, reprojection_error_px, shared_region
 from bench.geometry.nearest import Neighbours, match, neighbours
 from bench.schema import MATCHERS, EstimatorConfig, MatcherConfig, ProtocolConfig
 
@@ -123,8 +124,8 @@ class Solved:
             return match(self.f_target, self.f_ref, self._matcher, self.neighbours.swapped())
         return Matches(self.matches.indices[:, ::-1], self.matches.distances)
 
-    def corner_error_px(self, H: Transform | None) -> float:
-        """Mean corner error of an estimate by the protocol's convention; +inf without one.
+    def corner_errors_px(self, estimates: Sequence[Transform | None]) -> list[float]:
+        """Mean corner error of each estimate by the protocol's convention; +inf without one.
 
         Raises
         ------
@@ -138,7 +139,8 @@ class Solved:
                 raise ConfigError(
                     "protocol.homography.frame=source needs PreparedPair.T_target, the transform of the target image"
                 )
-        return corner_error(H, self.prepared.H_ref_to_target, self.prepared.size_ref, config.corners, transform)
+        H_true, size = self.prepared.H_ref_to_target, self.prepared.size_ref
+        return corner_errors(estimates, H_true, size, config.corners, transform)
 
 
 def solve(
@@ -236,6 +238,7 @@ def matcher_for(config: MatcherConfig, f_ref: Features, f_target: Features) -> M
     return config
 
 
+@lru_cache(maxsize=4096)
 def order_seed(seed: int, pair_name: str, repeat: int) -> int | None:
     """Seed of the permutation of the matches in one repeat; None (the matcher's order) for repeat 0.
 
@@ -289,16 +292,14 @@ def estimate_repeatedly(solved: Solved, estimator: EstimatorConfig, seed: int) -
     given = solved.correspondences
     if given is None or estimator.name == "none":
         return None
-    found = []
-    first_ms = math.nan
-    for repeat in range(estimator.repeats):
-        order = order_seed(seed, solved.prepared.pair.name, repeat)
-        start = time.perf_counter_ns()
-        found.append(estimate(given.xy_ref, given.xy_target, estimator, order, scores=given.scores))
-        if repeat == 0:
-            first_ms = (time.perf_counter_ns() - start) / 1e6
+    orders = [order_seed(seed, solved.prepared.pair.name, repeat) for repeat in range(estimator.repeats)]
+    start = time.perf_counter_ns()
+    rest = estimates(given.xy_ref, given.xy_target, estimator, orders, scores=given.scores)
+    found = [next(rest)]
+    first_ms = (time.perf_counter_ns() - start) / 1e6
+    found += rest
     homographies = [one.H if one.outcome is Outcome.OK else None for one in found]
-    errors = [solved.corner_error_px(H) for H in homographies]
+    errors = solved.corner_errors_px(homographies)
     outcome, n_inliers = found[0].outcome, 0
     if outcome is Outcome.OK:
         n_inliers = int(found[0].inliers.sum())

@@ -7,6 +7,9 @@ products of such matrices keep the property.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -32,13 +35,27 @@ def is_valid_homography(H: ArrayLike) -> bool:
         matrix = np.asarray(H, dtype=np.float64)
     except (TypeError, ValueError):
         return False
-    if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
+    if matrix.shape != (3, 3):
         return False
-    largest = np.abs(matrix).max()
+    entries = matrix.ravel().tolist()
+    if not all(map(math.isfinite, entries)):
+        return False
+    largest = max(map(abs, entries))
     if largest == 0:
         return False
-    values = np.linalg.svd(matrix / largest, compute_uv=False)
+    scaled = matrix / largest
+    # The determinant is the product of the singular values; none exceeds 3, so the ratio is at least |det| / 27. The
+    # decomposition is left to matrices for which this decides nothing.
+    if abs(determinant(scaled)) > 100 * _SINGULAR:
+        return True
+    values = np.linalg.svd(scaled, compute_uv=False)
     return bool(values[2] > _SINGULAR * values[0])
+
+
+def determinant(M: Transform) -> float:
+    """Determinant of a (3, 3) matrix by expansion; off by a few roundings of the products of its entries."""
+    a, b, c, d, e, f, g, h, i = M.ravel().tolist()
+    return float(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g))
 
 
 def third_coordinates(H: ArrayLike, xy: ArrayLike) -> NDArray[np.float64]:
@@ -77,6 +94,10 @@ def transform_points(H: ArrayLike, xy: ArrayLike) -> NDArray[np.float64]:
     points = np.asarray(xy, dtype=np.float64).reshape(-1, 2)
     w = third_coordinates(matrix, points)
     front = w > 0
+    if front.all():
+        with np.errstate(over="ignore"):
+            everywhere: NDArray[np.float64] = (points @ matrix[:2, :2].T + matrix[:2, 2]) / w[:, None]
+        return everywhere
     mapped = np.full(points.shape, np.inf)
     with np.errstate(over="ignore"):
         mapped[front] = (points[front] @ matrix[:2, :2].T + matrix[:2, 2]) / w[front, None]
@@ -128,16 +149,23 @@ def corner_error_px(
     ValueError
         If the ground truth puts a corner on or behind the horizon: no error can be measured there.
     """
+    return corner_errors_px([H_estimated], H_true, size, convention)[0]
+
+
+def corner_errors_px(
+    H_estimated: Sequence[ArrayLike | None], H_true: ArrayLike, size: Size, convention: str = "size_minus_one"
+) -> list[float]:
+    """:func:`corner_error_px` of several estimates of one homography."""
     c = corners(size, convention)
     true = transform_points(H_true, c)
     if not np.isfinite(true).all():
         raise ValueError(f"the ground-truth homography maps a corner of the {size} (HxW) reference image to infinity")
-    if H_estimated is None:
-        return float("inf")
-    estimated = transform_points(H_estimated, c)
-    if not np.isfinite(estimated).all():
-        return float("inf")
-    return float(np.hypot(*(true - estimated).T).mean())
+    errors = []
+    for H in H_estimated:
+        estimated = np.full_like(true, np.inf) if H is None else transform_points(H, c)
+        finite = np.isfinite(estimated).all()
+        errors.append(float(np.hypot(*(true - estimated).T).mean()) if finite else math.inf)
+    return errors
 
 
 def visible(xy: ArrayLike, size: Size) -> NDArray[np.bool_]:

@@ -89,9 +89,14 @@ def measure(solved: Solved, _: Estimates | None) -> dict[str, object]:
     directions = ((f_ref, f_target, H, matches), (f_target, f_ref, np.linalg.inv(H), solved.returned))
     precisions, corrects = [], []
     for nearest, (a, b, transform, matched) in zip(nearest_both(found), directions, strict=True):
-        precisions.append(average_precision(nearest.distances, _correct(a, b, nearest, transform, t)))
+        is_correct = _correct(a, b, nearest, transform, t)
+        precisions.append(average_precision(nearest.distances, is_correct))
         mask = np.zeros(len(a), np.bool_)
-        mask[matched.indices[:, 0]] = _correct(a, b, matched, transform, t)
+        i, j = matched.indices.T
+        if (nearest.indices[i, 1] == j).all():
+            mask[i] = is_correct[i]
+        else:
+            mask[i] = _correct(a, b, matched, transform, t)
         corrects.append(mask)
     return {
         "nn_map": float(np.mean(precisions)),

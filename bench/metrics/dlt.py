@@ -37,7 +37,7 @@ def dlt_estimate(xy_ref: ArrayLike, xy_target: ArrayLike, solver: str = "svd") -
 def measure(solved: Solved, _: Estimates | None) -> dict[str, object]:
     """``dlt_corner_error_px`` of one pair."""
     H = dlt_estimate(solved.xy_ref, solved.xy_target, solved.protocol.dlt_solver)
-    return {"dlt_corner_error_px": solved.corner_error_px(H)}
+    return {"dlt_corner_error_px": solved.corner_errors_px([H])[0]}
 
 
 METRIC = Metric(

@@ -12,7 +12,7 @@ from bench.geometry.ground_truth import reprojection_error_px
 from bench.geometry.solve import Estimates, Solved
 from bench.geometry.transforms import transform_points
 from bench.metrics.record import Column, Margin, Metric, threshold_name
-from bench.metrics.repeatability import pairs_within
+from bench.metrics.repeatability import within
 
 Floats = NDArray[np.float64]
 
@@ -54,9 +54,11 @@ def n_correspondences(
     x, y = np.asarray(xy_ref, np.float64).reshape(-1, 2), np.asarray(xy_target, np.float64).reshape(-1, 2)
     # The forward error of a symmetric mean below t is below 2 t.
     radius = max(thresholds_px, default=0.0) * (2.0 if kind == "symmetric" else 1.0)
-    i, j = pairs_within(transform_points(H_ref_to_target, x), y, radius)
-    errors = reprojection_error_px(x[i], y[j], H_ref_to_target, kind)
-    return [len(np.unique(i[correct(errors, t, strict)])) for t in thresholds_px]
+    found = within(transform_points(H_ref_to_target, x), y, radius)
+    errors = found.distance
+    if kind != "one_way":
+        errors = reprojection_error_px(x[found.i], y[found.j], H_ref_to_target, kind)
+    return [int((np.bincount(found.i[correct(errors, t, strict)]) > 0).sum()) for t in thresholds_px]
 
 
 def recall(n_correct: int, n_possible: int) -> float:

@@ -7,7 +7,7 @@ Both use only keypoints of the region that both images show, and both measure di
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,34 +18,67 @@ from bench.metrics.record import Column, Margin, Metric
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
+class Within:
+    """All pairs of points no farther apart than a radius.
+
+    Attributes
+    ----------
+    i, j : (K,) int64
+        Indices of the two sets, in no particular order.
+    distance : (K,) float64
+    n, m : int
+        Sizes of the sets.
+    """
+
+    i: Indices
+    j: Indices
+    distance: Floats
+    n: int
+    m: int
+
+    def nearest(self) -> tuple[Floats, Floats]:
+        """(n,), (m,) distance of each point of either set to the nearest of the other; +inf where none is within."""
+        found = []
+        for size, index in ((self.n, self.i), (self.m, self.j)):
+            least = np.full(size, math.inf)
+            np.minimum.at(least, index, self.distance)
+            found.append(least)
+        return found[0], found[1]
+
+
+@dataclass(frozen=True)
 class Repeated:
-    """Nearest distances between the keypoints of the shared region.
+    """Keypoints of the shared region, all in the target image.
 
     Attributes
     ----------
     warped_ref : (N, 2) float64
-        Reference keypoints of the shared region, warped into the target image.
+        Reference keypoints, warped.
     target : (M, 2) float64
-        Target keypoints of the shared region.
-    distance_ref : (N,) float64
-        Distance of each warped reference keypoint to the nearest target keypoint; +inf without any.
-    distance_target : (M,) float64
-        The same from the target.
     """
 
     warped_ref: Floats
     target: Floats
-    distance_ref: Floats
-    distance_target: Floats
+    _known: dict[float, Within] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.warped_ref) + len(self.target)
+
+    def within(self, radius_px: float) -> Within:
+        """Pairs of a reference and a target keypoint within a distance; found once for each distance."""
+        if radius_px not in self._known:
+            self._known[radius_px] = within(self.warped_ref, self.target, radius_px)
+        return self._known[radius_px]
 
 
 def repeated_points(
     xy_ref: ArrayLike, xy_target: ArrayLike, H_ref_to_target: ArrayLike, shared: tuple[Mask, Mask], budget: int = 0
 ) -> Repeated:
-    """Filter keypoints to the shared region, keep the best, and find nearest distances.
+    """Filter keypoints to the shared region and keep the best.
 
     Parameters
     ----------
@@ -61,18 +94,7 @@ def repeated_points(
     target = np.asarray(xy_target, dtype=np.float64).reshape(-1, 2)[shared[1]]
     if budget:
         ref, target = ref[:budget], target[:budget]
-    warped = transform_points(H_ref_to_target, ref)
-    return Repeated(warped, target, nearest_distance(warped, target), nearest_distance(target, warped))
-
-
-def nearest_distance(points: Floats, others: Floats) -> Floats:
-    """Distance of each of (N, 2) points to the nearest of (M, 2) others; +inf where there is none."""
-    from scipy.spatial import cKDTree
-
-    if not len(points) or not len(others):
-        return np.full(len(points), math.inf)
-    index = cKDTree(others).query(points)[1]
-    return np.asarray(np.hypot(*(points - others[index]).T), dtype=np.float64)
+    return Repeated(transform_points(H_ref_to_target, ref), target)
 
 
 def repeatability(points: Repeated, threshold_px: float) -> float:
@@ -86,11 +108,10 @@ def repeatability(points: Repeated, threshold_px: float) -> float:
     float
         NaN without keypoints in the shared region of either image.
     """
-    total = len(points.distance_ref) + len(points.distance_target)
-    if total == 0:
+    if not len(points):
         return math.nan
-    repeated = (points.distance_ref <= threshold_px).sum() + (points.distance_target <= threshold_px).sum()
-    return float(repeated / total)
+    repeated = sum(int(np.isfinite(distance).sum()) for distance in points.within(threshold_px).nearest())
+    return repeated / len(points)
 
 
 def repeatability_one_to_one(points: Repeated, threshold_px: float) -> float:
@@ -108,18 +129,20 @@ def repeatability_one_to_one(points: Repeated, threshold_px: float) -> float:
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import maximum_bipartite_matching
 
-    n, m = len(points.warped_ref), len(points.target)
-    if n + m == 0:
+    if not len(points):
         return math.nan
-    i, j = pairs_within(points.warped_ref, points.target, threshold_px)
-    if not len(i):
+    found = points.within(threshold_px)
+    if not len(found.i):
         return 0.0
-    graph = csr_matrix((np.ones(len(i), np.int8), (i, j)), shape=(n, m))
-    return float(2 * int((maximum_bipartite_matching(graph, perm_type="column") >= 0).sum()) / (n + m))
+    rows = np.argsort(found.i, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(found.i, minlength=found.n))])
+    graph = csr_matrix((np.ones(len(rows), np.int8), found.j[rows], starts), shape=(found.n, found.m))
+    matched = maximum_bipartite_matching(graph, perm_type="column")
+    return float(2 * int((matched >= 0).sum()) / len(points))
 
 
-def pairs_within(points: Floats, others: Floats, radius_px: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """All (i, j) with ``|points[i] - others[j]| <= radius_px``, sorted by i, then j.
+def within(points: Floats, others: Floats, radius_px: float) -> Within:
+    """All (i, j) with ``|points[i] - others[j]| <= radius_px``.
 
     Parameters
     ----------
@@ -128,20 +151,24 @@ def pairs_within(points: Floats, others: Floats, radius_px: float) -> tuple[NDAr
     """
     from scipy.spatial import cKDTree
 
-    empty = np.zeros(0, np.int64)
-    finite = np.flatnonzero(np.isfinite(points).all(axis=1))
-    finite_others = np.flatnonzero(np.isfinite(others).all(axis=1))
-    if not len(finite) or not len(finite_others):
-        return empty, empty
-    # The tree compares squared distances; a slightly larger radius leaves the decision at the boundary to hypot below.
-    found = cKDTree(points[finite]).sparse_distance_matrix(
-        cKDTree(others[finite_others]), radius_px * (1 + 1e-9) + 1e-12, output_type="coo_matrix"
-    )
-    i, j = finite[found.row], finite_others[found.col]
-    keep = np.hypot(*(points[i] - others[j]).T) <= radius_px
-    i, j = i[keep].astype(np.int64), j[keep].astype(np.int64)
-    order = np.lexsort((j, i))
-    return i[order], j[order]
+    finite, finite_others = (np.flatnonzero(np.isfinite(xy).all(axis=1)) for xy in (points, others))
+    i = j = np.zeros(0, np.int64)
+    if len(finite) and len(finite_others):
+        # The tree compares squared distances; a slightly larger radius leaves the decision at the boundary to hypot.
+        found = cKDTree(points[finite]).sparse_distance_matrix(
+            cKDTree(others[finite_others]), radius_px * (1 + 1e-9) + 1e-12, output_type="ndarray"
+        )
+        i, j = finite[found["i"]], finite_others[found["j"]]
+    distance = np.hypot(*(points[i] - others[j]).T)
+    kept = np.flatnonzero(distance <= radius_px)
+    return Within(i[kept], j[kept], distance[kept], len(points), len(others))
+
+
+def pairs_within(points: Floats, others: Floats, radius_px: float) -> tuple[Indices, Indices]:
+    """The pairs of :func:`within`, sorted by i, then j."""
+    found = within(points, others, radius_px)
+    order = np.lexsort((found.j, found.i))
+    return found.i[order], found.j[order]
 
 
 def localisation_error_px(points: Repeated, threshold_px: float) -> float:
@@ -155,8 +182,8 @@ def localisation_error_px(points: Repeated, threshold_px: float) -> float:
     float
         Pixels; NaN without a repeated keypoint.
     """
-    distances = np.concatenate([points.distance_ref, points.distance_target])
-    repeated = distances[distances <= threshold_px]
+    distances = np.concatenate(points.within(threshold_px).nearest())
+    repeated = distances[np.isfinite(distances)]
     return float(repeated.mean()) if len(repeated) else math.nan
 
 

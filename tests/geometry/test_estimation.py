@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bench.core.errors import ModelError
 from bench.core.types import Outcome, Size
-from bench.geometry.estimation import collinear, estimate
+from bench.geometry.estimation import collinear, estimate, estimates
 from bench.geometry.transforms import corner_error_px, corners, transform_points
 from bench.schema import ESTIMATORS, EstimatorConfig
 
@@ -261,3 +261,17 @@ def test_refusals_lose_no_usable_homography(shared: Path) -> None:
                 assert raw is not None
                 assert min(corner_error_px(s * raw[0], H, ref.size) for s in (1, -1)) > 50
     assert refused > 0
+
+
+@pytest.mark.parametrize("name", ["usac_magsac", "opencv_rho", "dlt", "none"])
+@pytest.mark.parametrize("n", [0, 3, 60])
+def test_several_orders_are_those_of_one_at_a_time(name: str, n: int) -> None:
+    a, b, _ = scene(n)
+    scores, seeds = np.random.default_rng(n).random(n), [None, 3, 4]
+    together = list(estimates(a, b, config(name), seeds, scores))
+    for seed, found in zip(seeds, together, strict=True):
+        alone = estimate(a, b, config(name), seed, scores)
+        assert found.outcome is alone.outcome
+        assert found.inliers.tolist() == alone.inliers.tolist()
+        assert (found.H is None) == (alone.H is None)
+        assert found.H is None or found.H.tobytes() == alone.H.tobytes()  # type: ignore[union-attr]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bench.core.types import Size
 from bench.geometry.transforms import (
     corner_error_px,
+    corner_errors_px,
     corners,
     is_valid_homography,
     scaling,
@@ -137,3 +138,22 @@ def test_visible_includes_the_outer_pixel_centres() -> None:
 )
 def test_validity(H: object, valid: bool) -> None:
     assert is_valid_homography(H) is valid
+
+
+@given(seeds, st.integers(-17, -2))
+def test_validity_is_that_of_the_singular_values(seed: int, exponent: int) -> None:
+    """Matrices whose smallest singular value is a power of ten times the largest, in pixels and in unit coordinates."""
+    rng = np.random.default_rng(seed)
+    left, right = (np.linalg.qr(rng.normal(size=(3, 3)))[0] for _ in range(2))
+    H = left @ np.diag([1.0, 10.0 ** rng.uniform(exponent, 0), 10.0**exponent]) @ right
+    for matrix in (H, translation(1e3, -2e3) @ H, 1e-30 * H, scaling(1e4, 1e-4) @ H):
+        values = np.linalg.svd(matrix / np.abs(matrix).max(), compute_uv=False)
+        assert is_valid_homography(matrix) == (values[2] > 1e-14 * values[0])
+
+
+def test_several_errors_are_those_of_one_at_a_time() -> None:
+    truth, estimates = translation(1, 2), [translation(1, 5), None, scaling(2, 2), np.diag([1.0, 1.0, -1.0])]
+    errors = [corner_error_px(H, truth, SIZE) for H in estimates]
+    assert corner_errors_px(estimates, truth, SIZE) == errors
+    assert errors[0] == 3.0
+    assert np.isposinf([errors[1], errors[3]]).all()
