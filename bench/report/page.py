@@ -32,6 +32,7 @@ def render_page(
     related: Sequence[tuple[str, str]] = (),
     lead: Sequence[tuple[str, Sequence[str]]] = (),
     reading: Sequence[str] = (),
+    cards: str | None = None,
 ) -> str:
     """Return the page as HTML text. Every value is escaped.
 
@@ -51,6 +52,8 @@ def render_page(
         Heading and sentences: what the tables say, in words, before them.
     reading : sequence of str
         How to read the numbers, instead of the sentences for a run.
+    cards : str, optional
+        See :func:`bench.report.cards.page_data`.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -77,6 +80,7 @@ def render_page(
         context=conditions.short_caption(manifest),
         lead=lead,
         reading=reading,
+        cards=cards,
     )
 
 

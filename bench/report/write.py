@@ -15,6 +15,7 @@ from bench.core.records import record
 from bench.metrics.text import format_value
 from bench.report import columns as cols
 from bench.report import render, tables
+from bench.report.cards import Cards, page_data
 from bench.report.conditions import Manifest, label
 from bench.report.figures import draw_plots
 from bench.report.matches import MatchDrawing
@@ -43,6 +44,7 @@ def write_report(
     times: pd.DataFrame,
     summary: Any,
     drawings: Sequence[MatchDrawing] | None = None,
+    cards: tuple[Cards | None, str] = (None, ""),
 ) -> Path:
     """Write summary.csv, summary.md, summary.tex, plots/ and report.html into a run directory.
 
@@ -57,6 +59,8 @@ def write_report(
         ``table``, ``differences`` and ``published`` are read.
     drawings : sequence of MatchDrawing, optional
         None keeps the drawings that an earlier call left in ``plots/``.
+    cards : (Cards or None, str)
+        Of the pairs, and why some or all are missing.
 
     Returns
     -------
@@ -79,7 +83,8 @@ def write_report(
         _write_drawings(run_dir / "plots", drawings)
     pictures = _pictures(run_dir / "plots", manifest)
     related = [(f"{path.parent.name} report", f"{path.parent.name}/{path.name}") for path in run_dir.glob("*/*.html")]
-    page = render_page(manifest, made.results, made.details, plots, pictures, sorted(related))
+    card_data = page_data(cards[0], pairs, manifest, cards[1])
+    page = render_page(manifest, made.results, made.details, plots, pictures, sorted(related), cards=card_data)
     for plot in plots:
         write_atomic(run_dir / "plots" / f"{plot.name}.png", plot.png)
         write_atomic(run_dir / "plots" / f"{plot.name}.svg", plot.svg)

@@ -25,6 +25,7 @@ from bench.core.types import Context, DataSet, MethodInfo
 from bench.data import load
 from bench.features.base import Checks, runnable
 from bench.report.write import write_report
+from bench.run.cards import cards_of_run
 from bench.run.estimators import summarise_sweep
 from bench.run.manifest import (
     COMPLETE,
@@ -285,7 +286,7 @@ def _report(config: RunConfig, dataset: DataSet, store: RunStore, manifest: Mani
     if not (store.directory / "report.html").is_file() and store.has_measurements():
         pairs = read_parquet(store.directory / "pairs.parquet")
         drawings = draw_run(dataset, pairs, entries(manifest), config.protocol, store, config.seed)
-    finished = _render(store.directory, drawings)
+    finished = _render(store.directory, drawings, dataset)
     if not config.keep_features:
         store.drop_features()
     seal(store.directory, refresh="logs")
@@ -327,9 +328,10 @@ def render(directory: Path) -> Run:
     return found
 
 
-def _render(directory: Path, drawings: Sequence[MatchDrawing] | None = None) -> Run:
+def _render(directory: Path, drawings: Sequence[MatchDrawing] | None = None, dataset: DataSet | None = None) -> Run:
     found = read(directory)
-    report = write_report(directory, found.manifest, found.pairs, found.times, found.summary, drawings)
+    cards = cards_of_run(directory, finished_manifest(directory), dataset)
+    report = write_report(directory, found.manifest, found.pairs, found.times, found.summary, drawings, cards)
     return replace(found, report=report)
 
 

@@ -14,14 +14,16 @@ from bench.core.progress import progress
 from bench.core.types import Correspondences, DataSet, EvaluatedImage, Features, Outcome, Pair, PreparedPair
 from bench.data.prepare import prepare_pair
 from bench.geometry.solve import Solved, solve, solve_correspondences
+from bench.report.cards import Budget, Cards, Packer, budget
 from bench.run.estimators import sweep_pair
 from bench.run.extraction import Item, items_of, prepare_item
 from bench.run.manifest import Manifest
-from bench.run.pair import row_of
+from bench.run.pair import measure_pair
 from bench.run.store import RunStore
 from bench.schema import EstimatorSweepConfig, MatcherConfig, ProtocolConfig
 
 _Rows = list[dict[str, object]]
+_Result = tuple[_Rows, _Rows, Cards | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ class _Task:
     sweep: EstimatorSweepConfig
     directory: Path
     seed: int
+    budget: Budget | None = None
+    """Of the cards; None: none are made."""
 
 
 def evaluate_all(
@@ -101,6 +105,7 @@ def evaluate_all(
     """
     items = {item.key: item for item in items_of(dataset, protocol.image)}
     sequences = list(dict.fromkeys(pair.sequence for pair in dataset.pairs))
+    of_cards = budget(len(items), len(dataset.pairs), len(methods))
     tasks = {}
     for number, sequence in enumerate(sequences):
         path = store.part("rows", f"{number:05d}")
@@ -108,14 +113,23 @@ def evaluate_all(
             pairs = tuple(pair for pair in dataset.pairs if pair.sequence == sequence)
             needed = {image.key for pair in pairs for image in (pair.reference, pair.target)}
             tasks[path] = _Task(
-                pairs, {key: items[key] for key in sorted(needed)}, methods, protocol, sweep, store.directory, seed
+                pairs,
+                {key: items[key] for key in sorted(needed)},
+                methods,
+                protocol,
+                sweep,
+                store.directory,
+                seed,
+                of_cards,
             )
     with progress("evaluate", len(sequences)) as step:
         for _ in range(len(sequences) - len(tasks)):
             step("")
-        for path, (rows, swept) in _run(tasks, jobs, store.directory, timeout_s):
+        for path, (rows, swept, cards) in _run(tasks, jobs, store.directory, timeout_s):
             if swept:
                 store.write_part("sweep", path.stem, swept)
+            if cards is not None:
+                store.write_cards(path.stem, cards)
             # Last: a sequence with this part is finished.
             store.write_part("rows", path.stem, rows)
             step(str(rows[0]["sequence"]))
@@ -143,7 +157,7 @@ def evaluate_pairs(
 
 def _run(
     tasks: Mapping[Path, _Task], jobs: int, directory: Path, timeout_s: float | None
-) -> Iterator[tuple[Path, tuple[_Rows, _Rows]]]:
+) -> Iterator[tuple[Path, _Result]]:
     if jobs == 1 or len(tasks) <= 1:
         for path, task in tasks.items():
             yield path, _evaluate_sequence(task)
@@ -158,7 +172,7 @@ def _run(
         ) from error
 
 
-def _evaluate_sequence(task: _Task) -> tuple[_Rows, _Rows]:
+def _evaluate_sequence(task: _Task) -> _Result:
     import cv2
     from threadpoolctl import threadpool_limits
 
@@ -168,20 +182,31 @@ def _evaluate_sequence(task: _Task) -> tuple[_Rows, _Rows]:
     images = {key: prepare_item(item, task.protocol.image) for key, item in task.items.items()}
     rows: _Rows = []
     swept: _Rows = []
+    packer = None if task.budget is None else Packer(tuple(task.methods), task.budget, task.seed)
     with threadpool_limits(1):
         for pair in task.pairs:
-            _evaluate_pair(pair, images, store, task, rows, swept)
-    return rows, swept
+            _evaluate_pair(pair, images, store, task, rows, swept, packer)
+    return rows, swept, None if packer is None else packer.finish()
 
 
 def _evaluate_pair(
-    pair: Pair, images: Mapping[str, EvaluatedImage], store: RunStore, task: _Task, rows: _Rows, swept: _Rows
+    pair: Pair,
+    images: Mapping[str, EvaluatedImage],
+    store: RunStore,
+    task: _Task,
+    rows: _Rows,
+    swept: _Rows,
+    packer: Packer | None,
 ) -> None:
     image_ref, image_target = images[pair.reference.key], images[pair.target.key]
     prepared = prepare_pair(pair, image_ref, image_target, task.protocol.image)
+    if packer is not None:
+        packer.begin(pair.name, image_ref, image_target, prepared.H_ref_to_target)
     for name, entry in task.methods.items():
         solved, failed = solve_stored(prepared, name, entry, task.protocol, store)
-        row = row_of(solved, task.seed)
+        row, estimates = measure_pair(solved, task.seed)
+        if packer is not None:
+            packer.add(name, solved, None if estimates is None else estimates.homographies[0])
         if failed:
             row["outcome"] = str(Outcome.EXTRACTION_FAILED)
         rows.append({"method": name, **row})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.core.types import Features, Outcome, PreparedPair
-from bench.geometry.solve import Solved, estimate_repeatedly, solve
+from bench.geometry.solve import Estimates, Solved, estimate_repeatedly, solve
 from bench.metrics.columns import metrics_of
 from bench.schema import ProtocolConfig
 
@@ -18,6 +18,11 @@ def evaluate_pair(
 
 
 def row_of(solved: Solved, seed: int) -> Row:
+    """Row of a matched pair: :func:`measure_pair` without the estimates."""
+    return measure_pair(solved, seed)[0]
+
+
+def measure_pair(solved: Solved, seed: int) -> tuple[Row, Estimates | None]:
     """Estimate and measure a matched pair.
 
     Parameters
@@ -28,10 +33,12 @@ def row_of(solved: Solved, seed: int) -> Row:
 
     Returns
     -------
-    dict
+    row : dict
         Pair, sequence, split, outcome, counts, and the columns of the protocol's metrics (docs/metrics.md). A failure
         is an outcome and an infinite error. None: the column does not apply (detectors have no matching columns).
         NaN: undefined for this pair.
+    estimates : Estimates or None
+        None where the protocol's metrics need none or nothing is matched.
 
     Raises
     ------
@@ -62,4 +69,4 @@ def row_of(solved: Solved, seed: int) -> Row:
         row |= dict.fromkeys(metric.row_names(protocol))
         if all(has[need] for need in metric.needs):
             row |= metric.measure(solved, estimates)
-    return row
+    return row, estimates

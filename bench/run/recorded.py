@@ -11,8 +11,13 @@ from bench.run.manifest import Manifest
 from bench.schema import DATASET_CONFIGS, CustomDatasetConfig, DatasetConfig
 
 
-def recorded_dataset(directory: Path, manifest: Manifest) -> DataSet:
+def recorded_dataset(directory: Path, manifest: Manifest, download: bool = True) -> DataSet:
     """Load the data set of a run.
+
+    Parameters
+    ----------
+    download : bool
+        Whether data that is gone may be downloaded again.
 
     Raises
     ------
@@ -21,7 +26,9 @@ def recorded_dataset(directory: Path, manifest: Manifest) -> DataSet:
     DataError
         If it cannot be read.
     """
-    recorded = manifest.config.get("dataset", {})
+    recorded = dict(manifest.config.get("dataset", {}))
+    if not download and "download" in recorded:
+        recorded["download"] = False
     try:
         config: DatasetConfig = DATASET_CONFIGS.get(recorded["kind"], CustomDatasetConfig)(**recorded)
     except (KeyError, TypeError) as error:

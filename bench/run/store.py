@@ -9,6 +9,7 @@ Layout::
     features/<method>/<pair>.npz        correspondences and stage times, of pairwise methods
     features/<method>/<image key>.json  reason, where the extraction failed
     parts/rows/<sequence>.parquet       finished sequences
+    parts/cards/<sequence>.npz          images, outlines and sampled matches for the page; `bench.report.cards.Cards`
     parts/times/<pass>-<block>.parquet  calibration time of a block; in later timing passes the block's times as well
     logs/<method>.log                   output of the worker process
 """
@@ -40,6 +41,7 @@ from bench.core.names import safe_key, safe_name
 from bench.core.records import record
 from bench.core.types import Correspondences, Features, Size, StageTimes
 from bench.metrics.columns import current
+from bench.report.cards import Cards
 from bench.run.manifest import NAME, SCHEMA_VERSION, Manifest, read_manifest, write_manifest
 
 PAIR_COLUMNS = ("method", "pair", "sequence", "split", "outcome")
@@ -221,6 +223,31 @@ class RunStore:
         frames = [current(read_parquet(path)) for path in sorted((self.directory / "parts" / kind).glob("*.parquet"))]
         frames = [frame for frame in frames if len(frame)]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+    def cards_part(self, name: str) -> Path:
+        """Path of the cards of a sequence."""
+        return self.directory / "parts" / "cards" / f"{safe_name(name, 'the part')}.npz"
+
+    def write_cards(self, name: str, cards: Cards) -> None:
+        buffer = io.BytesIO()
+        np.savez(buffer, **cards.arrays())  # type: ignore[arg-type]
+        write_atomic(self.cards_part(name), buffer.getvalue())
+
+    def read_cards(self) -> list[Cards]:
+        """Cards of all sequences that have some, in name order.
+
+        Raises
+        ------
+        StoreError
+            If a file is damaged.
+        """
+        found = []
+        for path in sorted((self.directory / "parts" / "cards").glob("*.npz")):
+            try:
+                found.append(Cards.from_arrays(read_npz(path)))
+            except (KeyError, ValueError, TypeError) as error:
+                raise StoreError(f"cannot read {path}: {error}; delete it and write the report again") from error
+        return found
 
     def blocks_begun(self) -> list[int]:
         """Numbers of the blocks of the first pass that have a calibration time."""
