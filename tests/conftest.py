@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
 pytest_plugins = ["tests.superpoint_method"]
+
+# Tests start many interpreters; without bytecode, which images of containers forbid, each compiles the package again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -15,6 +22,22 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     No test asserts a time; the benchmarks, which do, are named.
     """
     return 2 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of networks first: one process gets them, and the other does not import TensorFlow."""
+    networks = {"builtin", "superpoint", "make"}
+
+    def elsewhere(item: pytest.Item) -> bool:
+        return item.path.parent.name != "models" and networks.isdisjoint(getattr(item, "fixturenames", ()))
+
+    items.sort(key=elsewhere)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: the collector need not look at it again."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

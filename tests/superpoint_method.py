@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,8 +35,11 @@ def image(photograph: NDArray[np.uint8]) -> EvaluatedImage:
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Exported and converted models, shared by the tests of a session."""
-    return tmp_path_factory.mktemp("cache")
+    """Exported and converted models of a session, shared by its processes: the cache locks its entries."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "models"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

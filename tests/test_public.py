@@ -55,6 +55,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert result.stdout.strip() == ""
 
 
+@pytest.mark.slow
 def test_one_pair_in_this_process_equals_the_row_of_a_run(tmp_path: Path) -> None:
     dataset = photographs(tmp_path)
     pair = dataset.pairs[0]

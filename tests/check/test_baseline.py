@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +29,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(tmp_path_factory.mktemp("results") / "run", WORLD, arrays=features(WORLD, 100))
 
 
-def baseline_config(run: Path, folder: Path, *overrides: str) -> BaselineConfig:
-    config: BaselineConfig = compose([f"run={run}", "name=b", f"baselines={folder}", *overrides], "baseline")
+@functools.cache
+def composed(*overrides: str) -> BaselineConfig:
+    config: BaselineConfig = compose(["run=unused", "name=b", *overrides], "baseline")
     return config
+
+
+def baseline_config(run: Path, folder: Path, *overrides: str) -> BaselineConfig:
+    return replace(composed(*overrides), run=str(run), baselines=str(folder))
 
 
 def test_a_run_passes_against_its_own_baseline(run: Path, tmp_path: Path) -> None:

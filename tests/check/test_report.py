@@ -37,17 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_check(folder: Path, candidate: str, *overrides: str) -> tuple[int, Any]:
     output = folder / "out"
-    config = compose(
-        [
-            f"candidate={folder / candidate}",
-            "baseline=b",
-            f"baselines={folder / 'baselines'}",
-            "draws=500",
-            f"output={output}",
-            *overrides,
-        ],
-        "check",
-    )
+    config = check_config("baseline=b", "draws=500", *overrides)
+    config = replace(config, candidate=str(folder / candidate), baselines=str(folder / "baselines"), output=str(output))
     code = exit_code("check", lambda: check.main(config))
     return code, json.loads((output / "check.json").read_text()) if output.is_dir() else None
 

@@ -120,9 +120,13 @@ def test_no_child_outlives_a_killed_parent(tmp_path: Path, call: tuple[str, ...]
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path), *call], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     child = psutil.Process(int(parent.stdout.readline()))
-    time.sleep(1.5)
-    family = [child, *child.children(recursive=True)]
-    assert len(family) == (2 if "call_in_child" in call[0] else 1)
+    family, wanted = [child], 2 if "call_in_child" in call[0] else 1
+    for _ in range(100):
+        time.sleep(0.1)  # for the call to reach the child
+        if len(family := [child, *child.children(recursive=True)]) == wanted:
+            break
+    time.sleep(0.3)  # for it to be in the middle of it
+    assert len(family) == wanted
     parent.kill()
     parent.wait()
     _, alive = psutil.wait_procs(family, timeout=5)

@@ -29,13 +29,16 @@ def optional(*overrides: str, command: str = "run") -> dict[str, bool]:
 def test_a_method_that_the_command_line_names_must_run(command: str) -> None:
     preset = optional("methods=precisions", command=command)
     assert set(preset.values()) == {True}
-    for override in ("methods.superpoint_ov_f16.threads=1", "++methods.superpoint_ov_f16.label=half"):
-        named = optional("methods=precisions", override, command=command)
-        assert [name for name, may in named.items() if not may] == ["superpoint_ov_f16"]
-    added = optional("methods=default", "+method@methods.half=superpoint_ov_f16", command=command)
-    assert [name for name, may in added.items() if not may] == ["half"]
-    chosen = optional("methods=precisions", "methods.superpoint_ov_f16.optional=true", command=command)
-    assert chosen["superpoint_ov_f16"] is True
+    set_key, forced_key, added, chosen = (
+        "methods.superpoint_ov_f16.threads=1",
+        "++methods.superpoint_ov_bf16.label=half",
+        "+method@methods.half=superpoint_ov_f16",
+        "methods.superpoint_ov_int8.optional=true",
+    )
+    named = optional("methods=precisions", set_key, forced_key, added, chosen, command=command)
+    must = {name for name, may in named.items() if not may}
+    assert must == {"superpoint_ov_f16", "superpoint_ov_bf16", "half"}
+    assert named["superpoint_ov_int8"] is True
 
 
 def test_a_preset_leaves_out_what_the_host_cannot_run(no_nncf: None, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,10 +52,15 @@ def test_an_incomplete_data_set_says_so() -> None:
     assert choose(dataset(expected=580), 1, 1).note.endswith("; present: 7 of 7 sequences")
 
 
-def config(*overrides: str) -> ParityConfig:
-    found = compose(overrides, "parity")
+@functools.cache
+def composed() -> ParityConfig:
+    found = compose([], "parity")
     assert isinstance(found, ParityConfig)
     return found
+
+
+def config(**folders: Path) -> ParityConfig:
+    return replace(copy.deepcopy(composed()), **{key: str(folder) for key, folder in folders.items()})
 
 
 def test_a_method_that_cannot_run_is_left_out_with_its_rows() -> None:
@@ -84,14 +92,14 @@ def write_manifest(directory: Path, **changes: object) -> None:
 
 
 def test_a_new_report_has_a_directory_of_its_own(tmp_path: Path) -> None:
-    first = folder_of(config(f"results={tmp_path}"), dataset())
+    first = folder_of(config(results=tmp_path), dataset())
     assert first.is_dir() and first.parent == tmp_path and first.name.startswith("parity_")
-    assert folder_of(config(f"results={tmp_path}"), dataset()) != first
+    assert folder_of(config(results=tmp_path), dataset()) != first
 
 
 def test_a_report_of_a_run_goes_into_its_directory(tmp_path: Path) -> None:
     write_manifest(tmp_path / "run")
-    assert folder_of(config(f"run_dir={tmp_path / 'run'}"), dataset()) == tmp_path / "run" / "parity"
+    assert folder_of(config(run_dir=tmp_path / "run"), dataset()) == tmp_path / "run" / "parity"
 
 
 @pytest.mark.parametrize(
@@ -107,9 +115,9 @@ def test_a_report_of_another_run_is_refused(
 ) -> None:
     write_manifest(tmp_path / "run", **changes)
     with pytest.raises(error, match=text):
-        folder_of(config(f"run_dir={tmp_path / 'run'}"), dataset())
+        folder_of(config(run_dir=tmp_path / "run"), dataset())
 
 
 def test_a_run_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="manifest"):
-        folder_of(config(f"run_dir={tmp_path / 'none'}"), dataset())
+        folder_of(config(run_dir=tmp_path / "none"), dataset())
