@@ -219,7 +219,11 @@ def _header(manifest: dict[str, Any]) -> dict[str, Any]:
         "threads": manifest.get("threads"),
         "host": {
             "fingerprint": host.get("fingerprint", host.get("hash")),
-            **{key: host[key] for key in ("cpu", "isa", "usable_cores", "memory_gb", "system") if key in host},
+            **{
+                key: host[key]
+                for key in ("cpu", "isa", "usable_cores", "memory_gb", "system", "allocation")
+                if key in host
+            },
         },
         "noise": manifest.get("noise", {}),
         "versions": manifest.get("versions", {}),

@@ -112,6 +112,9 @@ def check_evidence(candidate: Evidence, baseline: Evidence, config: CheckConfig)
         )
         comparisons += timed
         remarks.append(f"latency {how}")
+        kept = [side.header["host"].get("allocation") or "as the system has it" for side in (candidate, baseline)]
+        if kept[0] != kept[1]:
+            remarks.append(f"workers allocated memory differently: {kept[0]} (candidate), {kept[1]} (baseline)")
     else:
         remarks.append(f"latency not compared: {reason}")
 

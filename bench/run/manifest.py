@@ -215,10 +215,12 @@ def stated_protocol(name: str, config: Mapping[str, Any]) -> ProtocolConfig:
 
 
 def conditions(host: Mapping[str, Any], versions: Mapping[str, str]) -> dict[str, str]:
-    """The conditions of a session: schema version, host, Python and package versions, one text each."""
+    """The conditions of a session: schema version, host, allocation, Python and package versions, one text each."""
+    allocation = host.get("allocation")
     return {
         "schema_version": str(SCHEMA_VERSION),
         "host": str(host.get("hash")),
+        **({"allocation": str(allocation)} if allocation else {}),
         "versions.python": str(host.get("python")),
         **{f"versions.{name}": version for name, version in versions.items()},
     }

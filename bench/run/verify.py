@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -130,8 +131,13 @@ def _recompute(found: Finished, pairs: int, seed: int, result: Verified) -> None
 
 
 def _same_conditions(manifest: Manifest) -> bool:
-    now = conditions(host.fingerprint(), host.versions())
-    return all({**session, "schema_version": ""} == {**now, "schema_version": ""} for session in manifest.sessions)
+    """Whether rows are computed again as they were; only times depend on the allocation."""
+
+    def decisive(session: Mapping[str, str]) -> dict[str, str]:
+        return {key: value for key, value in session.items() if key not in ("schema_version", "allocation")}
+
+    now = decisive(conditions(host.fingerprint(), host.versions()))
+    return all(decisive(session) == now for session in manifest.sessions)
 
 
 def _differences(stored: pd.DataFrame, computed: pd.DataFrame) -> list[str]:

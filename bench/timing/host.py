@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from bench.core.processes import call_in_child
+from bench.core.processes import allocation, call_in_child
 
 _KERNEL_FLAGS = (
     "avx",
@@ -90,7 +90,7 @@ def _cpu() -> dict[str, object]:
 def fingerprint() -> dict[str, object]:
     """Describe the host. ``hash`` covers what latency depends on: processor, cores, quota, memory, system.
 
-    Frequencies in MHz, memory in GB (10^9 bytes).
+    ``allocation`` names what workers tell the C library. Frequencies in MHz, memory in GB (10^9 bytes).
     """
     import psutil
 
@@ -110,6 +110,7 @@ def fingerprint() -> dict[str, object]:
         "hash": digest,
         "kernel": platform.release(),
         "python": platform.python_version(),
+        "allocation": " ".join(f"{name}={value}" for name, value in allocation().items()),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "frequency_mhz": {"min": frequency.min, "max": frequency.max} if frequency else None,
         "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,

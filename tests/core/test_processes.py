@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import resource
 import signal
 import subprocess
 import sys
@@ -10,11 +12,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
 from bench.core.errors import StoreError, WorkerError
-from bench.core.processes import Child, call_in_child, map_in_children
+from bench.core.processes import Child, allocation, call_in_child, map_in_children
 
 
 def double(value: int) -> int:
@@ -37,6 +40,17 @@ def stop_at_three(value: int) -> int:
     if value == 3:
         os.kill(os.getpid(), signal.SIGSTOP)
     return value
+
+
+def faults_of_arrays(rounds: int) -> int:
+    """Page faults of `rounds` times eight arrays of 1 MB at once, after a first round."""
+    before = 0
+    for number in range(rounds + 1):
+        arrays = [np.ones(1 << 17) for _ in range(8)]
+        del arrays
+        if number == 0:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
 @pytest.fixture(autouse=True)
@@ -145,3 +159,12 @@ def test_a_child_whose_parent_is_gone_does_not_start(tmp_path: Path) -> None:
 def test_a_child_that_is_not_running_says_so(tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match="a process is not running"):
         Child("a process", tmp_path / "log").function("os:getpid")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the variables are glibc's")
+def test_a_child_keeps_freed_memory_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = 8 * (1 << 20) // resource.getpagesize()
+    assert call_in_child(f"{__name__}:faults_of_arrays", 10) < pages
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "0")
+    assert allocation()["MALLOC_TRIM_THRESHOLD_"] == "0"
+    assert call_in_child(f"{__name__}:faults_of_arrays", 10) >= 10 * (pages // 2)
