@@ -1,8 +1,8 @@
 """Python processes of our own, each answering calls over a socket pair.
 
 A child runs the very package this process runs and has its ``sys.path``; the working directory is not on it unless the
-user put it there, and telemetry of the libraries it loads is off (see `bench.core.telemetry`). Freed memory stays with it
-(see `allocation`). It ends with its parent, however that ends.
+user put it there, and telemetry of the libraries it loads is off (see `bench.core.telemetry`). Freed memory stays with
+it (see `allocation`). It ends with its parent, however that ends.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from pathlib import Path
 
 from bench.core.errors import ModelError
@@ -11,7 +10,6 @@ from bench.core.types import Context
 from bench.data.download import fetch, read_lock
 from bench.models.cache import cached, run_python
 from bench.models.checkpoint import SUFFIXES, load_checkpoint
-from bench.models.export import export_saved_model
 from bench.models.weights import BUILTIN_MAGICPOINT, BUILTIN_SUPERPOINT, load_weights, save_weights
 from bench.schema import ModelConfig
 
@@ -77,10 +75,8 @@ def _exported(weights: Path, kind: str, cache: Path) -> Path:
         digest.update(Path(__file__).with_name(source).read_bytes())
 
     def export(directory: Path) -> None:
-        if "tensorflow" in sys.modules:
-            export_saved_model(weights, directory)
-        else:
-            run_python("bench.models.export:export_saved_model", str(weights), str(directory))
+        # In a process of its own: TensorFlow starts its threads once, and a worker that exported could not limit them.
+        run_python("bench.models.export:export_saved_model", str(weights), str(directory))
 
     return cached(cache / "savedmodels" / f"{kind}-{digest.hexdigest()[:16]}", export)
 

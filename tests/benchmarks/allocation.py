@@ -1,9 +1,9 @@
 """What keeping freed memory changes: every method in two workers, with and without the variables of `allocation`.
 
 Run with ``python -m tests.benchmarks.allocation [METHOD ...] [--rounds N]``. The two workers of a method take turns on
-photographs of three sizes, as a data set has them. Prints the times of both, their median ratio (with over without) with
-its 95 % interval, page faults per image (which do not depend on the load of the machine), peak memory, and whether the
-features are the same bits.
+photographs of three sizes, as a data set has them. Prints the times of both, their median ratio (with over without)
+with its 95 % interval, page faults per image (which do not depend on the load of the machine), peak memory, and whether
+the features are the same bits.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bench.run.worker import Worker
 from tests.benchmarks.pairing import median_ratio
 
 SIZES = (Size(480, 640), Size(480, 600), Size(640, 480))
-METHODS = ("superpoint_tf", "superpoint_ov_fp32", "superpoint_ov_bf16", "superpoint_ov_int8", "sift", "orb", "akaze")
+METHODS = ("superpoint_tf", "superpoint_ov_fp32", "bf16", "int8", "sift", "orb", "akaze")
 
 
 def images() -> list[EvaluatedImage]:
@@ -49,7 +49,12 @@ def faults(worker: Worker) -> int:
 
 
 def measure(name: str, threads: int, rounds: int, folder: Path) -> None:
-    config = replace(compose(["methods=all"]).methods[name], threads=threads)
+    config = replace(
+        compose(
+            ["methods=all", "+method@methods.int8=superpoint_ov_int8", "+method@methods.bf16=superpoint_ov_bf16"]
+        ).methods[name],
+        threads=threads,
+    )
     context = Context(threads, folder, folder)
     workers = {"with": Worker(name, config, context, folder / "with.log")}
     with mock.patch.object(processes, "_ALLOCATION", {}):

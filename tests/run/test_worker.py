@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
+from bench.config import compose
 from bench.core.errors import ConfigError, FeatureError, ModelError, WorkerError
 from bench.core.types import Context, EvaluatedImage, Size
 from bench.features.base import HasTensors
@@ -51,6 +54,26 @@ def test_errors_keep_their_kind_and_the_worker_lives(
     for _ in range(2):
         with pytest.raises(error, match=message):
             process.extract(IMAGE)
+    process.close()
+
+
+@pytest.mark.slow
+def test_the_worker_that_exports_the_model_keeps_to_its_threads(tmp_path: Path) -> None:
+    """Of an empty cache, too: TensorFlow takes no limit once it has started its threads."""
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one core limits by itself")
+    method = compose(["methods=default"]).methods["superpoint_tf"]
+    process = Worker("tf", method, Context(1, tmp_path, tmp_path), tmp_path / "logs/tf.log")
+    process.warm_up(Size(480, 640))
+    assert process.info().threads["intra_op"] == 1
+    image = EvaluatedImage("noise", np.random.default_rng(0).integers(0, 255, (480, 640)).astype(np.uint8), np.eye(3))
+    busy = psutil.Process(process.pid())
+    before = {thread.id: thread.user_time for thread in busy.threads()}
+    for _ in range(4):
+        process.extract(image)
+    # Seconds of each thread: of two that compute none has more than about half.
+    spent = [thread.user_time - before.get(thread.id, 0.0) for thread in busy.threads()]
+    assert max(spent) > 0.8 * sum(spent) > 0.5
     process.close()
 
 
