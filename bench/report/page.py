@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from bench.report import conditions
+from bench.report import conditions, interactive
 from bench.report.conditions import Manifest, flat, get
 from bench.report.figures import Plot
 from bench.report.tables import Table
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+FOLDED = ("all_differences", "scenes")
+"""Long tables, behind a summary that prints open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,8 @@ def render_page(
     lead: Sequence[tuple[str, Sequence[str]]] = (),
     reading: Sequence[str] = (),
     cards: str | None = None,
+    verdict: Sequence[str] = (),
+    data: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the page as HTML text. Every value is escaped.
 
@@ -54,6 +63,11 @@ def render_page(
         How to read the numbers, instead of the sentences for a run.
     cards : str, optional
         See :func:`bench.report.cards.page_data`.
+    verdict : sequence of str
+        What was found, in sentences, above everything.
+    data : mapping, optional
+        What the controls and charts work on, see `bench.report.interactive.live_data`; without it the page has sortable
+        tables and static plots.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -65,6 +79,7 @@ def render_page(
         lstrip_blocks=True,
     )
     environment.filters["data_uri"] = data_uri
+    environment.globals["asset"] = asset
     return environment.get_template("page.html.j2").render(
         title=page_title(manifest),
         warnings=conditions.warnings(manifest),
@@ -81,7 +96,19 @@ def render_page(
         lead=lead,
         reading=reading,
         cards=cards,
+        verdict=verdict,
+        folded=FOLDED,
+        tables=interactive.table_library(),
+        chart_script="" if data is None else interactive.chart_library(),
+        data="" if data is None else interactive.pack_json(data),
     )
+
+
+def asset(name: str) -> Markup:
+    """Return a style sheet or script of ``web/`` as it stands there."""
+    from markupsafe import Markup
+
+    return Markup((Path(__file__).parent / "web" / name).read_text(encoding="utf-8"))
 
 
 def data_uri(data: bytes, media_type: str) -> str:

@@ -18,6 +18,7 @@ from bench.report import render, tables
 from bench.report.cards import Cards, page_data
 from bench.report.conditions import Manifest, label
 from bench.report.figures import draw_plots
+from bench.report.interactive import live_data
 from bench.report.matches import MatchDrawing
 from bench.report.page import Picture, render_page
 from bench.report.tables import Table
@@ -84,7 +85,10 @@ def write_report(
     pictures = _pictures(run_dir / "plots", manifest)
     related = [(f"{path.parent.name} report", f"{path.parent.name}/{path.name}") for path in run_dir.glob("*/*.html")]
     card_data = page_data(cards[0], pairs, manifest, cards[1])
-    page = render_page(manifest, made.results, made.details, plots, pictures, sorted(related), cards=card_data)
+    live = live_data(manifest, pairs, times, summary, made.results[0])
+    page = render_page(
+        manifest, made.results, made.details, plots, pictures, sorted(related), cards=card_data, data=live
+    )
     for plot in plots:
         write_atomic(run_dir / "plots" / f"{plot.name}.png", plot.png)
         write_atomic(run_dir / "plots" / f"{plot.name}.svg", plot.svg)

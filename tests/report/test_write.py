@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -82,45 +81,6 @@ def test_a_full_size_report_stays_below_five_megabytes(run: SimulatedRun, tmp_pa
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
-@pytest.mark.slow
-def test_sorting_works_in_a_browser(run: SimulatedRun, tmp_path: Path) -> None:
-    path = write_report(tmp_path, run.manifest, run.pairs, run.times, run.summary)
-    click = """<script>
-      const heads = [...document.querySelectorAll("#scenes th button")];
-      const button = heads.find(b => b.textContent === "orb");
-      button.click();
-      const at = heads.indexOf(button);
-      const rows = [...document.querySelector("#scenes table").tBodies[0].rows];
-      document.title = "sorted:" + rows.map(row => row.cells[at].dataset.value).join(",");
-    </script></body>"""
-    tried = tmp_path / "tried.html"
-    tried.write_text(path.read_text(encoding="utf-8").replace("</body>", click), encoding="utf-8")
-    done = subprocess.run(
-        [
-            "chromium",
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--dump-dom",
-            tried.as_uri(),
-        ],
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
-    title = done.stdout.decode().split("<title>")[1].split("</title>")[0]
-    values = [float(v) for v in title.removeprefix("sorted:").split(",")]
-    assert len(values) == run.pairs["sequence"].nunique()
-    assert values == sorted(values)
-    assert len(set(values)) > 1
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
