@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from bench.check.config import IMAGES, KEYPOINTS
 from bench.core.errors import StoreError
 from bench.core.files import read_npz
+from bench.run.store import unpack
 
 SUBPIXEL = 16
 """Positions are stored in sixteenths of a pixel."""
@@ -70,7 +71,7 @@ def _read(path: Path) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
         return np.empty((0, 2)), None
     if "keypoints" not in arrays:
         raise StoreError(f"{path} holds no keypoints; repeat the run")
-    return np.asarray(arrays["keypoints"], dtype=np.float64), arrays.get("descriptors")
+    return np.asarray(arrays["keypoints"], dtype=np.float64), unpack(arrays)
 
 
 def sample(features: Path, methods: list[str], keypoints: int = KEYPOINTS, images: int = IMAGES) -> pd.DataFrame:

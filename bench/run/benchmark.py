@@ -408,19 +408,23 @@ def _workers(
 def _times(
     store: RunStore, dataset: DataSet, infos: Mapping[str, MethodInfo], config: RunConfig, pairs: pd.DataFrame
 ) -> pd.DataFrame:
-    """Rows of times.parquet: the first pass from the stored extractions, later passes and calibration from the parts,
-    matching and estimation from the pairs."""
-    from bench.run.extraction import items_of, stage_rows
+    """Rows of times.parquet: the first pass from the extractions that were evaluated, later passes and calibration from
+    the parts, matching and estimation from the pairs."""
+    from bench.run.evaluation import stages_of
+    from bench.run.extraction import items_of
 
     rows: list[dict[str, object]] = []
     images = [item.key for item in items_of(dataset, config.protocol.image)]
+    stages = store.read_parts("stages")
+    if len(stages):
+        # An image of several sequences was read in each.
+        stages = stages.drop_duplicates(["method", "item", "stage"])
+    known = {name: set(group["item"]) for name, group in stages.groupby("method")} if len(stages) else {}
     for name, info in infos.items():
         for key in [pair.name for pair in dataset.pairs] if info.pairwise else images:
-            done = store.read_extraction(name, key)
-            if done.size is not None and done.times is not None:
-                found = stage_rows(name, key, done.times, done.size, 0, done.block, done.order)
-                rows += [{**row, "session": done.session} for row in found]
-    frames = [pd.DataFrame(rows), store.read_parts("times")]
+            if key not in known.get(name, ()):
+                rows += stages_of(name, key, store.read_extraction(name, key))
+    frames = [stages, pd.DataFrame(rows), store.read_parts("times")]
     for stage in ("match", "estimate"):
         column = f"{stage}_ms"
         if column in pairs:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import pandas as pd
 
@@ -16,14 +18,13 @@ from bench.data.prepare import prepare_pair
 from bench.geometry.solve import Solved, solve, solve_correspondences
 from bench.report.cards import Budget, Cards, Packer, budget
 from bench.run.estimators import sweep_pair
-from bench.run.extraction import Item, items_of, prepare_item
+from bench.run.extraction import Item, items_of, prepare_item, stage_rows
 from bench.run.manifest import Manifest
 from bench.run.pair import measure_pair
-from bench.run.store import RunStore
+from bench.run.store import Extraction, RunStore
 from bench.schema import EstimatorSweepConfig, MatcherConfig, ProtocolConfig
 
 _Rows = list[dict[str, object]]
-_Result = tuple[_Rows, _Rows, Cards | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,17 @@ class _Task:
     seed: int
     budget: Budget | None = None
     """Of the cards; None: none are made."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the evaluation of one sequence gives: rows of the tables of pairs, of the sweep and of the stage times, and
+    the cards of the page."""
+
+    rows: _Rows
+    swept: _Rows
+    stages: _Rows
+    cards: Cards | None = None
 
 
 def evaluate_all(
@@ -125,14 +137,16 @@ def evaluate_all(
     with progress("evaluate", len(sequences)) as step:
         for _ in range(len(sequences) - len(tasks)):
             step("")
-        for path, (rows, swept, cards) in _run(tasks, jobs, store.directory, timeout_s):
-            if swept:
-                store.write_part("sweep", path.stem, swept)
-            if cards is not None:
-                store.write_cards(path.stem, cards)
+        for path, found in _run(tasks, jobs, store.directory, timeout_s):
+            if found.swept:
+                store.write_part("sweep", path.stem, found.swept)
+            if found.cards is not None:
+                store.write_cards(path.stem, found.cards)
+            if found.stages:
+                store.write_part("stages", path.stem, found.stages)
             # Last: a sequence with this part is finished.
-            store.write_part("rows", path.stem, rows)
-            step(str(rows[0]["sequence"]))
+            store.write_part("rows", path.stem, found.rows)
+            step(str(found.rows[0]["sequence"]))
     return store.read_parts("rows"), store.read_parts("sweep")
 
 
@@ -151,13 +165,13 @@ def evaluate_pairs(
     for pair in dataset.pairs:
         needed = {image.key: items[image.key] for image in (pair.reference, pair.target)}
         task = _Task((pair,), needed, methods, protocol, EstimatorSweepConfig(), store.directory, seed)
-        rows += _evaluate_sequence(task)[0]
+        rows += _evaluate_sequence(task).rows
     return rows
 
 
 def _run(
     tasks: Mapping[Path, _Task], jobs: int, directory: Path, timeout_s: float | None
-) -> Iterator[tuple[Path, _Result]]:
+) -> Iterator[tuple[Path, _Found]]:
     if jobs == 1 or len(tasks) <= 1:
         for path, task in tasks.items():
             yield path, _evaluate_sequence(task)
@@ -172,51 +186,87 @@ def _run(
         ) from error
 
 
-def _evaluate_sequence(task: _Task) -> _Result:
+def _evaluate_sequence(task: _Task) -> _Found:
     import cv2
     from threadpoolctl import threadpool_limits
 
     # One thread: sums in BLAS are then taken in the same order whatever `jobs` is.
     cv2.setNumThreads(1)
-    store = RunStore(task.directory)
     images = {key: prepare_item(item, task.protocol.image) for key, item in task.items.items()}
-    rows: _Rows = []
-    swept: _Rows = []
+    found = _Found([], [], [])
+    stored = _Stored(RunStore(task.directory), task.pairs, found.stages)
     packer = None if task.budget is None else Packer(tuple(task.methods), task.budget, task.seed)
     with threadpool_limits(1):
         for pair in task.pairs:
-            _evaluate_pair(pair, images, store, task, rows, swept, packer)
-    return rows, swept, None if packer is None else packer.finish()
+            _evaluate_pair(pair, images, stored, task, found, packer)
+            stored.done_with(pair)
+    return found if packer is None else replace(found, cards=packer.finish())
 
 
 def _evaluate_pair(
-    pair: Pair,
-    images: Mapping[str, EvaluatedImage],
-    store: RunStore,
-    task: _Task,
-    rows: _Rows,
-    swept: _Rows,
-    packer: Packer | None,
+    pair: Pair, images: Mapping[str, EvaluatedImage], stored: _Stored, task: _Task, found: _Found, packer: Packer | None
 ) -> None:
     image_ref, image_target = images[pair.reference.key], images[pair.target.key]
     prepared = prepare_pair(pair, image_ref, image_target, task.protocol.image)
     if packer is not None:
         packer.begin(pair.name, image_ref, image_target, prepared.H_ref_to_target)
     for name, entry in task.methods.items():
-        solved, failed = solve_stored(prepared, name, entry, task.protocol, store)
+        solved, failed = solve_stored(prepared, name, entry, task.protocol, stored)
         row, estimates = measure_pair(solved, task.seed)
         if packer is not None:
             packer.add(name, solved, None if estimates is None else estimates.homographies[0])
         if failed:
             row["outcome"] = str(Outcome.EXTRACTION_FAILED)
-        rows.append({"method": name, **row})
+        found.rows.append({"method": name, **row})
         if task.sweep.estimators:
             cells = sweep_pair(solved, task.sweep, task.seed)
-            swept += [{"method": name, **cell} for cell in cells]
+            found.swept.extend({"method": name, **cell} for cell in cells)
+
+
+class Extractions(Protocol):
+    """Where extractions are read from."""
+
+    def read_extraction(self, method: str, key: str) -> Extraction: ...
+
+
+class _Stored:
+    """Extractions of one sequence, each read once and held until the last pair that needs it is done."""
+
+    def __init__(self, store: RunStore, pairs: Sequence[Pair], stages: _Rows) -> None:
+        self._store = store
+        self._pairs_left = Counter(key for pair in pairs for key in _keys(pair))
+        self._held: dict[str, dict[str, Extraction]] = {}
+        self._stages = stages
+
+    def read_extraction(self, method: str, key: str) -> Extraction:
+        held = self._held.setdefault(key, {})
+        if method not in held:
+            held[method] = found = self._store.read_extraction(method, key)
+            self._stages += stages_of(method, key, found)
+        return held[method]
+
+    def done_with(self, pair: Pair) -> None:
+        self._pairs_left.subtract(_keys(pair))
+        for key in _keys(pair):
+            if self._pairs_left[key] <= 0:
+                self._held.pop(key, None)
+
+
+def _keys(pair: Pair) -> set[str]:
+    """What may be stored for a pair: its images, and the pair itself for pairwise methods."""
+    return {pair.reference.key, pair.target.key, pair.name}
+
+
+def stages_of(method: str, key: str, found: Extraction) -> _Rows:
+    """Rows of times.parquet for a stored extraction; none where it failed."""
+    if found.size is None or found.times is None:
+        return []
+    rows = stage_rows(method, key, found.times, found.size, 0, found.block, found.order)
+    return [{**row, "session": found.session} for row in rows]
 
 
 def solve_stored(
-    prepared: PreparedPair, method: str, entry: Entry, protocol: ProtocolConfig, store: RunStore
+    prepared: PreparedPair, method: str, entry: Entry, protocol: ProtocolConfig, store: Extractions
 ) -> tuple[Solved, bool]:
     """Solve a pair from what the store holds of it.
 

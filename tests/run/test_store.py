@@ -41,6 +41,43 @@ def test_an_extraction_is_read_back_bit_by_bit(tmp_path: Path, binary: bool) -> 
     assert (read.block, read.order) == (3, 4)
 
 
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("odd", [None, -0.0, 256.0, -1.0, 0.5])
+def test_whole_numbers_take_a_byte_and_come_back_bit_by_bit(tmp_path: Path, whole: bool, odd: float | None) -> None:
+    """As SIFT's; a single value that a byte cannot hold leaves them as they are."""
+    rng = np.random.default_rng(0)
+    vectors = rng.integers(0, 256, (40, 128)).astype(np.float32) if whole else rng.random((40, 128), np.float32)
+    if odd is not None:
+        vectors[7, 5] = odd
+    written = Features(np.zeros((40, 2), np.float32), np.zeros(40, np.float32), vectors, Size(60, 80))
+    RunStore(tmp_path).write_extraction("m", "a", Extraction(written, StageTimes(0, 0, 0), 0, 0))
+    read = RunStore(tmp_path).read_extraction("m", "a").features
+    assert read is not None and read.descriptors is not None
+    assert read.descriptors.dtype == np.float32
+    assert read.descriptors.tobytes() == vectors.tobytes()
+    size = (tmp_path / "features/m/a.npz").stat().st_size
+    assert (size < vectors.nbytes / 2) == (whole and odd is None)
+
+
+def test_features_of_older_runs_are_read(tmp_path: Path) -> None:
+    written = features()
+    store = RunStore(tmp_path)
+    path = tmp_path / "features/m/a.npz"
+    path.parent.mkdir(parents=True)
+    np.savez(
+        path,
+        keypoints=written.keypoints,
+        scores=written.scores,
+        descriptors=np.ones((5, 8), np.float32),
+        size=np.array([60, 80]),
+        times_ms=np.ones(3),
+        position=np.array([1, 2]),
+    )
+    read = store.read_extraction("m", "a").features
+    assert read is not None and read.descriptors is not None
+    assert read.descriptors.tolist() == np.ones((5, 8)).tolist()
+
+
 def test_a_failed_extraction_keeps_its_reason(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     assert not store.has_extraction("m", "seq/1")

@@ -1,0 +1,99 @@
+"""Evaluation of stored features: what is read, and that nothing depends on the number of processes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench.config import compose
+from bench.core.types import Context, DataSet, MethodInfo
+from bench.data import load
+from bench.features.base import Extractor, create
+from bench.run.benchmark import _times
+from bench.run.evaluation import Entry, evaluate_all
+from bench.run.extraction import items_of, prepare_item
+from bench.run.store import Extraction, RunStore
+from bench.schema import EstimatorSweepConfig, RunConfig
+
+METHODS = {"sift": Entry(has_descriptors=True), "orb": Entry(has_descriptors=True)}
+
+
+@dataclass
+class Stored:
+    """SIFT and ORB of three sequences of six small images."""
+
+    config: RunConfig
+    dataset: DataSet
+    infos: dict[str, MethodInfo]
+    folder: Path
+
+    def evaluate(self, name: str, jobs: int) -> tuple[RunStore, pd.DataFrame]:
+        """Evaluate in a run directory that shares the features."""
+        store = RunStore(self.folder / name)
+        store.directory.mkdir()
+        (store.directory / "features").symlink_to(self.folder / "features")
+        rows, _ = evaluate_all(
+            self.dataset, METHODS, self.config.protocol, EstimatorSweepConfig(), store, seed=3, jobs=jobs
+        )
+        return store, rows
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
+    folder = tmp_path_factory.mktemp("evaluation")
+    sizes = ["viewpoint_sequences=2", "illumination_sequences=1", "height=120", "width=160"]
+    overrides = ["dataset=photos", "methods=classical", *(f"dataset.{size}" for size in sizes)]
+    config = compose([*overrides, "protocol.image.policy=original", "protocol.estimator.repeats=2"])
+    dataset = load(config.dataset, folder)
+    store, infos = RunStore(folder), {}
+    for name in METHODS:
+        extractor = create(name, config.methods[name], Context(1, folder, folder))
+        assert isinstance(extractor, Extractor)
+        infos[name] = extractor.info()
+        for number, item in enumerate(items_of(dataset, config.protocol.image)):
+            found = extractor.extract(prepare_item(item, config.protocol.image))
+            store.write_extraction(name, item.key, Extraction(*found, number // 4, number % 4))
+    return Stored(config, dataset, infos, folder)
+
+
+def test_every_file_of_features_is_read_once(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the rows and for the stage times together; images are part of five pairs each."""
+    opened: Counter[str] = Counter()
+    read = Path.read_bytes
+
+    def counted(path: Path) -> bytes:
+        opened.update([str(path.relative_to(stored.folder))] if path.suffix == ".npz" else [])
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", counted)
+    store, rows = stored.evaluate("once", jobs=1)
+    times = _times(store, stored.dataset, stored.infos, stored.config, rows)
+    images = items_of(stored.dataset, stored.config.protocol.image)
+    assert opened == {f"once/features/{name}/{item.key}.npz": 1 for name in METHODS for item in images}
+    assert len(rows) == len(METHODS) * len(stored.dataset.pairs)
+    first = times[times["stage"] == "infer"]
+    assert sorted(zip(first["method"], first["item"], strict=True)) == sorted(
+        (name, item.key) for name in METHODS for item in images
+    )
+
+
+def test_stage_times_are_those_of_the_features_where_their_parts_are_missing(stored: Stored) -> None:
+    """As in a run that an older version evaluated."""
+    store, rows = stored.evaluate("parts", jobs=1)
+    arguments = stored.dataset, stored.infos, stored.config, rows
+    times = _times(store, *arguments)
+    for path in sorted((store.directory / "parts/stages").iterdir())[:2]:
+        path.unlink()
+    pd.testing.assert_frame_equal(_times(store, *arguments), times, check_exact=True)
+
+
+@pytest.mark.slow
+def test_rows_do_not_depend_on_the_number_of_processes(stored: Stored) -> None:
+    alone, together = (stored.evaluate(f"jobs_{jobs}", jobs)[1] for jobs in (1, 2))
+    timed = ["match_ms", "estimate_ms"]
+    assert together[timed].notna().to_numpy().all()
+    pd.testing.assert_frame_equal(together.drop(columns=timed), alone.drop(columns=timed), check_exact=True)
