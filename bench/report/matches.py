@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,7 @@ class MatchInput:
 
 @dataclass(frozen=True, slots=True)
 class MatchDrawing:
-    """A finished drawing: `image` is (H, W, 3) uint8 RGB, `role` is ``best`` or ``worst``."""
+    """A finished drawing: `image` is (H, W, 3) uint8 RGB, `role` is ``best``, ``worst`` or a rank (``3rd worst``)."""
 
     method: str
     pair: str
@@ -59,26 +59,52 @@ class MatchDrawing:
     outcome: str
 
 
-def choose_pairs(pairs: pd.DataFrame, method: str) -> list[tuple[str, str]]:
-    """Return the pair with the smallest and the one with the largest corner error as (pair, role).
+def choose_pairs(pairs: pd.DataFrame, method: str, shown: Collection[str] = ()) -> list[tuple[str, str]]:
+    """Return a pair with a small and one with a large corner error as (pair, role).
 
-    Among failed pairs the one with the most matches is the worst: it shows the most. Pairs whose images could not be
-    described are skipped. Ties go to the first name.
+    The role is ``best``, ``worst`` or the rank, as in ``3rd worst``: among the fifth of the pairs with the smallest and
+    the largest errors (at least five) the first one of a sequence that is not in `shown` is taken, so that pictures do
+    not show one scene over and over. Among failed pairs the one with the most matches is the worst: it shows the most.
+    Pairs whose images could not be described are skipped. Ties go to the first name.
+
+    Parameters
+    ----------
+    pairs : DataFrame
+        Rows of pairs.parquet.
+    method : str
+    shown : collection of str
+        Sequences that have a picture.
     """
     rows = pairs[(pairs["method"] == method) & pairs["corner_error_px"].notna()]
     rows = rows[rows["outcome"] != Outcome.EXTRACTION_FAILED].sort_values("pair")
-    if not len(rows):
-        return []
-    best = rows.sort_values("corner_error_px", kind="stable").iloc[0]
-    worst = rows.sort_values(["corner_error_px", "n_matches"], ascending=[False, False], kind="stable").iloc[0]
-    chosen = [(str(best["pair"]), "best")]
-    return chosen if worst["pair"] == best["pair"] else [*chosen, (str(worst["pair"]), "worst")]
+    near = max(5, len(rows) // 5)
+    chosen: list[tuple[str, str]] = []
+    seen = set(shown)
+    for role, order in (("best", [True, True]), ("worst", [False, False])):
+        ordered = rows.sort_values(["corner_error_px", "n_matches"], ascending=order, kind="stable")
+        ordered = ordered[~ordered["pair"].isin([pair for pair, _ in chosen])]
+        if not len(ordered):
+            break
+        head = ordered.iloc[:near]
+        fresh = head[~head["sequence"].isin(seen)]
+        row = (fresh if len(fresh) else head).iloc[0]
+        error = row["corner_error_px"]
+        ahead = rows["corner_error_px"] < error if role == "best" else rows["corner_error_px"] > error
+        rank = int(ahead.sum()) + 1
+        chosen.append((str(row["pair"]), role if rank == 1 else f"{_ordinal(rank)} {role}"))
+        seen.add(str(row["sequence"]))
+    return chosen
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
 
 
 def draw_all(
     pairs: pd.DataFrame, methods: Sequence[str], load: Callable[[str, str], MatchInput | None], limit: int = 12
 ) -> list[MatchDrawing]:
-    """Draw the best and the worst pair of each method.
+    """Draw one of the best and one of the worst pairs of each method, of sequences as different as possible.
 
     Parameters
     ----------
@@ -90,14 +116,16 @@ def draw_all(
         Most drawings made.
     """
     drawings: list[MatchDrawing] = []
+    shown: set[str] = set()
     for method in methods:
-        for pair, role in choose_pairs(pairs, method):
+        for pair, role in choose_pairs(pairs, method, shown):
             given = load(method, pair) if len(drawings) < limit else None
             if given is None:
                 continue
             row = pairs[(pairs["method"] == method) & (pairs["pair"] == pair)].iloc[0]
             image, n_correct = draw_matches(given)
             error, outcome = float(row["corner_error_px"]), str(row["outcome"])
+            shown.add(str(row["sequence"]))
             drawings.append(MatchDrawing(method, pair, role, image, len(given.xy_ref), n_correct, error, outcome))
     return drawings
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _DRAWINGS = "matches.json"
-_JPEG_QUALITY = 82
-_WIDTH_PX = 1280
+_JPEG_QUALITY = 70
+_WIDTH_PX = 800
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def _tables(summary: Any, manifest: Manifest, pairs: pd.DataFrame) -> _Tables:
 
 
 def _write_drawings(folder: Path, drawings: Sequence[MatchDrawing]) -> None:
-    """Write each drawing as JPEG, at most 1280 px wide, and what it shows into an index."""
+    """Write each drawing as JPEG, at most 800 px wide, and what it shows into an index."""
     import cv2
 
     index = []

@@ -1,4 +1,4 @@
-"""Match drawings of a run: its best and worst pairs, solved again from the stored features."""
+"""Match drawings of a run: pairs among its best and its worst, solved again from the stored features."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def draw_run(
     store: RunStore,
     seed: int,
 ) -> list[MatchDrawing]:
-    """Draw the best and the worst pair of each method with matches and estimated outline.
+    """Draw one of the best and one of the worst pairs of each method with matches and estimated outline.
 
     Parameters
     ----------

@@ -73,6 +73,7 @@ def rows(errors: list[float], outcomes: list[str], n_matches: list[int]) -> pd.D
         {
             "method": "sift",
             "pair": [f"s/1-{i + 2}" for i in range(len(errors))],
+            "sequence": "s",
             "corner_error_px": errors,
             "outcome": outcomes,
             "n_matches": n_matches,
@@ -89,6 +90,24 @@ def test_best_and_worst_pairs() -> None:
     assert choose_pairs(pairs, "sift") == [("s/1-3", "best"), ("s/1-5", "worst")]
     assert choose_pairs(pairs, "orb") == []
     assert choose_pairs(pairs.iloc[:1], "sift") == [("s/1-2", "best")]
+
+
+def test_pictures_are_of_scenes_not_shown_yet_and_say_their_rank() -> None:
+    errors = [0.1, 0.2, 0.3, 0.4, 0.5, 4.0, 5.0, 6.0, 7.0, np.inf]
+    pairs = rows(errors, ["ok"] * 9 + ["estimation_failed"], [10] * 10)
+    pairs["sequence"] = list("aabbcddeef")
+    assert choose_pairs(pairs, "sift") == [("s/1-2", "best"), ("s/1-11", "worst")]
+    assert choose_pairs(pairs, "sift", {"a", "f"}) == [("s/1-4", "3rd best"), ("s/1-10", "2nd worst")]
+    assert choose_pairs(pairs, "sift", set("abcdef")) == [("s/1-2", "best"), ("s/1-11", "worst")]
+    two = pd.concat([pairs, pairs.assign(method="orb")])
+    one = given((0, 0), [(5.0, 5.0)], [(5.0, 5.0)])
+    drawn = draw_all(two, ["sift", "orb"], lambda method, pair: one)
+    assert [(d.method, d.pair) for d in drawn] == [
+        ("sift", "s/1-2"),
+        ("sift", "s/1-11"),
+        ("orb", "s/1-4"),
+        ("orb", "s/1-10"),
+    ]
 
 
 def test_draw_all_keeps_to_its_limit_and_skips_what_is_gone() -> None:
