@@ -192,9 +192,16 @@ def test_the_gallery_shows_the_worst_and_the_most_discordant_pairs_of_the_filter
     assert [pair[0] for pair in in_gallery(tab)] == expected(sift[sift > 3], False)
     kept = [pair for pair in sift.index if pair[0] in "bd"]
     fire(tab, "bench:filter", pairs=kept)
+    tab.wait_for_function(f"document.querySelector('#cards-count').textContent.includes('of {len(kept)} pairs')")
     assert [pair[0] for pair in in_gallery(tab)] == expected(sift[kept][sift[kept] > 3], False)
     fire(tab, "bench:threshold", px=0.5)
+    tab.wait_for_function("document.querySelector('#cards-count').textContent.includes('within 0.5 px')")
+    assert tab.eval_on_selector_all("#cards-px option", "all => all.map(one => one.value)") == ["0.5", "3"]
     assert [pair[0] for pair in in_gallery(tab)] == expected(sift[kept][sift[kept] > 0.5], False)
+    fire(tab, "bench:filter", pairs=kept, methods=["orb"])
+    tab.wait_for_function("document.querySelector('#cards-list').value === '1'")
+    assert tab.eval_on_selector_all("#cards-list option", "all => all.map(o => o.textContent)") == ["the worst of orb"]
+    assert len(in_gallery(tab)) == 2
     fire(tab, "bench:pair", pair="b/1-2")
     assert tab.inner_text("#card-place") == f"1 of {len(kept)}"
     assert tab.eval_on_selector_all("#cards-gallery svg", "all => all.every(one => one.querySelector('image'))")

@@ -5,7 +5,7 @@
   const at = id => document.getElementById(id);
   const dialog = at("card"), view = at("card-view"), gallery = at("cards-gallery");
   const SVG = view.namespaceURI, NONE = -32768, MOST = 12, FAILED_PX = 1000;
-  let data = null, filter = null, order = [], open = null, chosen = null, opener = null, px = null;
+  let data = null, filter = null, taken = null, order = [], open = null, chosen = null, opener = null, px = null;
 
   // ---- data ----
   function bytes(text) {
@@ -264,10 +264,12 @@
     return found.map(pair => ({pair, method, words: said(pair, method)}));
   }
 
+  const compared = () => [...data.methods.keys()].filter(method => !taken || taken.includes(data.methods[method]));
+
   function discordant() {
     const found = [];
     for (const pair of shownPairs()) {
-      const known = data.methods.map((_, method) => method).filter(method => !Number.isNaN(error(pair, method)));
+      const known = compared().filter(method => !Number.isNaN(error(pair, method)));
       const best = known.reduce((a, b) => (error(pair, b) < error(pair, a) ? b : a), known[0]);
       const last = known.reduce((a, b) => (error(pair, b) > error(pair, a) ? b : a), known[0]);
       if (!known.length || !(error(pair, best) <= px) || error(pair, last) <= px) continue;
@@ -286,7 +288,13 @@
   }, {rootMargin: "300px"}) : {observe: svg => svg.draw(), disconnect() {}};
 
   function list() {
-    const which = at("cards-list").value, found = which === "discordant" ? discordant() : worst(Number(which));
+    const which = at("cards-list").value;
+    if (!which) {
+      gallery.replaceChildren();
+      at("cards-count").textContent = "No method with corner errors is shown.";
+      return;
+    }
+    const found = which === "discordant" ? discordant() : worst(Number(which));
     const scenes = new Set(distinct(found.map(one => one.pair))), all = found.filter(one => scenes.delete(one.pair));
     const shown = all.slice(0, MOST), total = shownPairs().length;
     const what = which === "discordant" ? `have a method within ${px} px and another that is not` : `are not within ${px} px`;
@@ -315,17 +323,9 @@
 
   function start() {
     read();
-    const lists = at("cards-list");
-    put(lists, "option", {value: "discordant"}, "where methods differ most");
-    data.methods.forEach((_, method) => {
-      if (data.pairs.some(pair => !Number.isNaN(error(pair, method))))
-        put(lists, "option", {value: method}, `the worst of ${data.labels[method]}`);
-    });
-    if (data.methods.length < 2) lists.options[0].remove();
     const thresholds = [...data.thresholds].sort((a, b) => a - b);
     px = px ?? thresholds[Math.floor(thresholds.length / 2)];
-    for (const t of thresholds) put(at("cards-px"), "option", {value: t}, `${t} px`);
-    level();
+    choices();
     for (const id of ["cards-list", "cards-px"])
       at(id).addEventListener("change", () => { px = Number(at("cards-px").value); list(); });
     at("cards-lead").textContent = !data.images ? `No pictures: ${data.missing || "this run has none"}.`
@@ -337,10 +337,29 @@
     list();
   }
 
-  function level() {
-    const choice = at("cards-px");
-    if (![...choice.options].some(option => Number(option.value) === px)) put(choice, "option", {value: px}, `${px} px`);
-    choice.value = String(px);
+  function choices() {
+    const level = at("cards-px"), lists = at("cards-list"), before = lists.value;
+    level.replaceChildren();
+    for (const t of [...new Set([...data.thresholds, px])].sort((a, b) => a - b))
+      put(level, "option", {value: t}, `${t} px`);
+    level.value = String(px);
+    lists.replaceChildren();
+    const shown = compared().filter(method => data.pairs.some(pair => !Number.isNaN(error(pair, method))));
+    if (shown.length > 1) put(lists, "option", {value: "discordant"}, "where methods differ most");
+    for (const method of shown) put(lists, "option", {value: method}, `the worst of ${data.labels[method]}`);
+    if ([...lists.options].some(option => option.value === before)) lists.value = before;
+  }
+
+  // A slider tells many times a second: once for each drawn frame is enough.
+  let waiting = false;
+  function soon() {
+    if (!begun || waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      choices();
+      list();
+    });
   }
 
   let begun = false;
@@ -353,11 +372,14 @@
   document.addEventListener("bench:pair", event => show(event.detail.pair, event.detail.method ?? null, event.detail.order ?? null));
   document.addEventListener("bench:filter", event => {
     filter = event.detail.pairs ?? null;
-    if (begun) list();
+    taken = event.detail.methods ?? null;
+    soon();
   });
   document.addEventListener("bench:threshold", event => {
     px = Number(event.detail.px);
-    if (begun) { level(); list(); }
+    // The page has a control of its own for it.
+    at("cards-px").parentElement.hidden = true;
+    soon();
   });
   addEventListener("hashchange", () => {
     const pair = keys().get("pair");
