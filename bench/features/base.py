@@ -6,17 +6,19 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.errors import ConfigError
+from bench.core.errors import ConfigError, ModelError
 from bench.core.types import Context, Correspondences, EvaluatedImage, Features, ImageRef, MethodInfo, Size, StageTimes
+from bench.models.graphfile import is_graph_file, read_graph_file
 from bench.runtimes import base as runtimes
 from bench.runtimes.base import missing
-from bench.schema import EXTRACTORS, MethodConfig, SuperPointConfig
+from bench.schema import EXTRACTORS, ImageConfig, MethodConfig, SuperPointConfig
 
 log = logging.getLogger(__name__)
 Method = TypeVar("Method", bound=MethodConfig)
@@ -141,6 +143,35 @@ def runnable(methods: Mapping[str, Method]) -> tuple[dict[str, Method], dict[str
     if methods and len(left_out) == len(methods):
         raise ConfigError("no method can run here: " + "; ".join(f"{name}, {why}" for name, why in left_out.items()))
     return {name: method for name, method in methods.items() if name not in left_out}, left_out
+
+
+def check_sizes(methods: Mapping[str, MethodConfig], image: ImageConfig) -> None:
+    """Refuse a model file with a built-in size that the protocol's images do not have, as far as the protocol says it.
+
+    Raises
+    ------
+    ModelError
+        With the keys that give that size.
+    """
+    for method in methods.values():
+        if not isinstance(method, SuperPointConfig) or not is_graph_file(method.model.path):
+            continue
+        found = read_graph_file(Path(str(method.model.path)).expanduser(), method.model.input_scale)
+        if found.height is None or found.width is None or image.policy == "original":
+            continue
+        built_in = Size(found.height, found.width)
+        if image.policy == "short_side":
+            fits = image.short_side == min(built_in.height, built_in.width)
+            asked = f"images of short side {image.short_side}"
+        else:
+            fits = (image.height, image.width) == (built_in.height, built_in.width)
+            asked = f"{image.height}x{image.width}"
+        if not fits:
+            raise ModelError(
+                f"model.path={method.model.path}: is built for {built_in} (HxW), the protocol asks for {asked}; set "
+                f"protocol.image.policy=cover_crop protocol.image.height={found.height} "
+                f"protocol.image.width={found.width}, or convert the model without a size"
+            )
 
 
 @dataclass

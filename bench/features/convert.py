@@ -15,21 +15,23 @@ from typing import Any
 from bench.core.types import Context
 from bench.models.cache import cached, run_python
 from bench.models.fingerprint import Fingerprint
+from bench.models.graphfile import is_graph_file
 from bench.models.recipe import Recipe, converted, require_nncf
 from bench.schema import SuperPointConfig
 
 
-def model_files(config: SuperPointConfig, directory: Path, fingerprint: Fingerprint, context: Context) -> Path:
-    """Folder that the runtime of a method loads: the SavedModel in `directory`, or for OpenVINO its IR.
+def model_files(config: SuperPointConfig, model: Path, fingerprint: Fingerprint, context: Context) -> Path:
+    """What the runtime of a method loads: the folder of a SavedModel, for OpenVINO the ``.xml`` of its IR, or the
+    user's own IR or ONNX file.
 
     Raises
     ------
     ModelError
         As :func:`ir`.
     """
-    if config.backend != "openvino":
-        return directory
-    return ir(recipe_of(config, fingerprint, directory, context.seed), context.cache)
+    if config.backend != "openvino" or is_graph_file(model):
+        return model
+    return ir(recipe_of(config, fingerprint, model, context.seed), context.cache) / "model.xml"
 
 
 def recipe_of(config: SuperPointConfig, fingerprint: Fingerprint, directory: Path, seed: int) -> Recipe:

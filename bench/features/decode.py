@@ -73,6 +73,24 @@ def decode(
     return Features(xy.astype(np.float32), scores, sampled, size)
 
 
+def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Keypoint probability of each pixel from the detector's logits: softmax over a cell's pixels and "no keypoint".
+
+    Parameters
+    ----------
+    logits : (h, w, 65) float32
+
+    Returns
+    -------
+    (8h, 8w) float32
+    """
+    height, width, _ = logits.shape
+    shares = np.exp(logits - logits.max(axis=2, keepdims=True))
+    shares /= shares.sum(axis=2, keepdims=True)
+    cells: NDArray[np.float32] = shares[:, :, :-1].reshape(height, width, CELL_PX, CELL_PX)
+    return cells.transpose(0, 2, 1, 3).reshape(height * CELL_PX, width * CELL_PX)
+
+
 def sample(raw: NDArray[np.float32], xy: NDArray[np.int32]) -> NDArray[np.float32]:
     """Descriptors at pixels, from the map with one descriptor per cell.
 

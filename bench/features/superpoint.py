@@ -13,12 +13,13 @@ from bench.core.types import Context, EvaluatedImage, Features, MethodInfo, Size
 from bench.features.adaptation import adapt
 from bench.features.base import Stopwatch
 from bench.features.convert import model_files
-from bench.features.decode import Decoding, decode
+from bench.features.decode import Decoding, decode, probabilities
 from bench.features.select import to_float32
-from bench.models.fingerprint import Fingerprint, read_fingerprint
+from bench.models.fingerprint import Fingerprint
+from bench.models.graphfile import GraphFingerprint
 from bench.models.shape import check_size
-from bench.models.store import saved_model
-from bench.runtimes.base import Network, load
+from bench.models.store import model_of
+from bench.runtimes.base import Network, Outputs, load
 from bench.schema import MethodConfig, SuperPointConfig
 
 
@@ -32,9 +33,8 @@ def create(name: str, config: MethodConfig, context: Context) -> SuperPointExtra
     """
     if not isinstance(config, SuperPointConfig):
         raise ConfigError(f"methods.{name}: this backend takes the keys of SuperPointConfig")
-    directory = saved_model(config.model, context)
-    fingerprint = read_fingerprint(directory, config.model.input_scale)
-    network = load(config, model_files(config, directory, fingerprint, context), fingerprint, context)
+    model, fingerprint = model_of(config.model, context)
+    network = load(config, model_files(config, model, fingerprint, context), fingerprint, context)
     return SuperPointExtractor(name, config, context, fingerprint, network)
 
 
@@ -54,7 +54,10 @@ class SuperPointExtractor:
         self._decoding = Decoding.of(config)
         self._descriptors: str | None = None
         if config.descriptors and fingerprint.descriptors:
-            self._descriptors = "descriptors" if config.graph == "full" else "descriptors_raw"
+            dense = config.graph == "full" or "descriptors_raw" not in fingerprint.output_tensors
+            self._descriptors = (
+                "descriptors" if dense and "descriptors" in fingerprint.output_tensors else "descriptors_raw"
+            )
         self._first_inference_ms: float | None = None
 
     def warm_up(self, size: Size) -> None:
@@ -91,7 +94,7 @@ class SuperPointExtractor:
             outputs = self._network.infer(grey)
         adaptation = self._config.homographic_adaptation
         with watch("decode_ms"):
-            prob = outputs["prob"][0]
+            prob = _prob(outputs)
             descriptors = None if self._descriptors is None else outputs[self._descriptors][0]
         if adaptation.num > 1:
             # The next run of the network overwrites the outputs.
@@ -121,7 +124,7 @@ class SuperPointExtractor:
         if self._config.homographic_adaptation.num > 1:
             return self.extract(image)[0], outputs
         descriptors = None if self._descriptors is None else outputs[self._descriptors][0]
-        return decode(outputs["prob"][0], descriptors, self._decoding, image.size), outputs
+        return decode(_prob(outputs), descriptors, self._decoding, image.size), outputs
 
     def throughput(self, images: Sequence[EvaluatedImage], seconds: float) -> dict[str, float]:
         """Images per second of the network alone; OpenVINO only, see `OpenVINONetwork.throughput`.
@@ -178,7 +181,8 @@ class SuperPointExtractor:
             backend=self._config.backend,
             has_descriptors=self._descriptors is not None,
             precision=facts["precision"],
-            fingerprint=self._fingerprint.as_dict() | {"graph": self._config.graph},
+            fingerprint=self._fingerprint.as_dict()
+            | {"graph": "file" if isinstance(self._fingerprint, GraphFingerprint) else self._config.graph},
             versions={key: str(value) for key, value in facts["versions"].items()},
             threads=facts["threads"],
             costs=costs,
@@ -188,4 +192,10 @@ class SuperPointExtractor:
         """Probability maps (N, H, W) of (N, H, W) images; copied, because the next run overwrites them."""
         size = Size(*images.shape[1:])
         self._network.prepare(size, len(images))
-        return self._network.infer(images[..., None])["prob"].copy()
+        outputs = self._network.infer(images[..., None])
+        return np.stack([_prob(outputs, index) for index in range(len(images))])
+
+
+def _prob(outputs: Outputs, index: int = 0) -> NDArray[np.float32]:
+    """Probability map (H, W) of an image of the batch; a semi-dense model gives logits instead."""
+    return outputs["prob"][index] if "prob" in outputs else probabilities(outputs["logits"][index])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.core.errors import ModelError
 from bench.core.types import Size
 from bench.models.fingerprint import Fingerprint
+from bench.models.graphfile import GraphFingerprint
 
 CELL_PX = 8
 
@@ -15,6 +16,16 @@ def check_size(size: Size) -> None:
         raise ModelError(
             f"image size {size} (HxW) is not divisible by {CELL_PX}, the cell of SuperPoint's output; set "
             f"protocol.image.multiple_of={CELL_PX}"
+        )
+
+
+def check_built_in(size: Size, fingerprint: GraphFingerprint) -> None:
+    """Raise ModelError unless the model takes images of `size`."""
+    height, width = fingerprint.height or size.height, fingerprint.width or size.width
+    if (height, width) != (size.height, size.width):
+        raise ModelError(
+            f"the model is built for {height}x{width} (HxW), the evaluated image is {size}; set "
+            f"protocol.image.policy=cover_crop protocol.image.height={height} protocol.image.width={width}"
         )
 
 
@@ -38,4 +49,6 @@ def input_shape(size: Size, fingerprint: Fingerprint, batch: int = 1, channels: 
             f"{fingerprint.batch}; use batch={fingerprint.batch} or model=builtin"
         )
     check_size(size)
+    if isinstance(fingerprint, GraphFingerprint):
+        check_built_in(size, fingerprint)
     return [batch, size.height, size.width, channels]

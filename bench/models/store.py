@@ -10,6 +10,8 @@ from bench.core.types import Context
 from bench.data.download import fetch, read_lock
 from bench.models.cache import cached, run_python
 from bench.models.checkpoint import SUFFIXES, load_checkpoint
+from bench.models.fingerprint import Fingerprint, read_fingerprint
+from bench.models.graphfile import is_graph_file, read_graph_file
 from bench.models.weights import BUILTIN_MAGICPOINT, BUILTIN_SUPERPOINT, load_weights, save_weights
 from bench.schema import ModelConfig
 
@@ -45,14 +47,33 @@ def saved_model(config: ModelConfig, context: Context) -> Path:
     if path.suffix == ".npz":
         load_weights(path)  # says what is wrong before a process is started
         return _exported(path, "path", context.cache)
+    if is_graph_file(path):
+        raise ModelError(f"model.path={config.path}: is run by OpenVINO as it is; this needs a SavedModel or weights")
     if path.suffix in SUFFIXES:
         return _exported(_as_npz(path, context.cache), "path", context.cache)
     if not (path / "saved_model.pb").is_file():
         raise ModelError(
             f"model.path={config.path}: no saved_model.pb there; give the folder of a SavedModel, the weights.npz of "
-            f"`bench train`, or the weights of a PyTorch SuperPoint ({', '.join(SUFFIXES)})"
+            f"`bench train`, the weights of a PyTorch SuperPoint ({', '.join(SUFFIXES)}), or an OpenVINO IR (.xml) or "
+            "ONNX file"
         )
     return path
+
+
+def model_of(config: ModelConfig, context: Context) -> tuple[Path, Fingerprint]:
+    """The model that `config` names and what it is: the folder of a SavedModel, or an IR or ONNX file.
+
+    Raises
+    ------
+    ModelError, DataError
+        As :func:`saved_model`, :func:`bench.models.fingerprint.read_fingerprint` and
+        :func:`bench.models.graphfile.read_graph_file`.
+    """
+    if config.kind == "path" and config.path is not None and is_graph_file(config.path):
+        path = Path(config.path).expanduser()
+        return path, read_graph_file(path, config.input_scale)
+    directory = saved_model(config, context)
+    return directory, read_fingerprint(directory, config.input_scale)
 
 
 def _as_npz(checkpoint: Path, cache: Path) -> Path:

@@ -186,8 +186,8 @@ class LayerDrift:
         self._core = openvino.Core()
         configs = (replace(method, weights="f32", inference_precision="f32", accuracy_control=False), method)
         self._properties = [properties_of(config, context.threads) for config in configs]
-        folders = [model_files(config, directory, self._fingerprint, context) for config in configs]
-        self._models = [self._core.read_model(str(folder / "model.xml")) for folder in folders]
+        files = [model_files(config, directory, self._fingerprint, context) for config in configs]
+        self._models = [self._core.read_model(str(file)) for file in files]
         self._layers = shared_layers(*self._models)
 
     def compare(self, image: EvaluatedImage) -> list[dict[str, object]]:

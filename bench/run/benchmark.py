@@ -23,7 +23,7 @@ from bench.core.names import safe_name, to_csv
 from bench.core.progress import progress
 from bench.core.types import Context, DataSet, MethodInfo
 from bench.data import load
-from bench.features.base import Checks, runnable
+from bench.features.base import Checks, check_sizes, runnable
 from bench.report.write import write_report
 from bench.run.cards import cards_of_run
 from bench.run.estimators import summarise_sweep
@@ -93,6 +93,7 @@ def run(config: RunConfig, command: list[str] | None = None) -> Run:
         With what was wrong, where, and what to do next. Everything measured before stays in the run directory.
     """
     methods, left_out = runnable(_methods(config))
+    check_sizes(methods, config.protocol.image)
     dataset = load(config.dataset, Path(config.data_root))
     log.info("%s: %s", dataset.name, dataset.note)
     for warning in dataset.warnings:

@@ -19,6 +19,7 @@ from bench.core.errors import ModelError
 from bench.core.processes import call_in_child
 from bench.core.types import Context, Size
 from bench.models.fingerprint import Fingerprint
+from bench.models.graphfile import GraphFingerprint, is_graph_file, read_graph_file
 from bench.models.shape import input_shape
 from bench.runtimes import precision
 from bench.runtimes.base import Outputs
@@ -33,7 +34,11 @@ def missing(config: SuperPointConfig) -> str | None:
     """See :func:`bench.runtimes.base.missing`."""
     if importlib.util.find_spec("openvino") is None:
         return "OpenVINO is not installed (pip install openvino)"
-    if config.weights == "int8" and importlib.util.find_spec("nncf") is None:
+    if config.model.path is not None and is_graph_file(config.model.path):
+        held = read_graph_file(Path(config.model.path).expanduser(), config.model.input_scale).weights
+        if held != config.weights:
+            return f"{Path(config.model.path).name} holds {held} weights and runs as it is, not as {config.weights}"
+    elif config.weights == "int8" and importlib.util.find_spec("nncf") is None:
         return "NNCF is not installed (pip install 'superpoint-bench[int8]')"
     if config.inference_precision in precision.NEEDS:
         return precision.missing_units(config.inference_precision, _capabilities())
@@ -104,8 +109,8 @@ def library() -> Any:
     return openvino
 
 
-def load(config: SuperPointConfig, directory: Path, fingerprint: Fingerprint, context: Context) -> OpenVINONetwork:
-    """Load the IR in `directory`.
+def load(config: SuperPointConfig, model: Path, fingerprint: Fingerprint, context: Context) -> OpenVINONetwork:
+    """Load the IR or ONNX file `model`.
 
     Raises
     ------
@@ -116,7 +121,7 @@ def load(config: SuperPointConfig, directory: Path, fingerprint: Fingerprint, co
 
     core = openvino.Core()
     precision.check_hint(config.inference_precision, core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"))
-    return OpenVINONetwork(core, directory, fingerprint, config, context.threads)
+    return OpenVINONetwork(core, model, fingerprint, config, context.threads)
 
 
 def properties_of(config: SuperPointConfig, threads: int) -> dict[str, object]:
@@ -134,19 +139,22 @@ def properties_of(config: SuperPointConfig, threads: int) -> dict[str, object]:
 class OpenVINONetwork:
     """An IR, compiled for each image size that comes along."""
 
-    def __init__(
-        self, core: Any, folder: Path, fingerprint: Fingerprint, config: SuperPointConfig, threads: int
-    ) -> None:
+    def __init__(self, core: Any, path: Path, fingerprint: Fingerprint, config: SuperPointConfig, threads: int) -> None:
         self._core = core
         self._fingerprint = fingerprint
         self._config = config
         self._properties = properties_of(config, threads)
-        self._path = folder / "model.xml"
+        self._path = path
+        # A user's own file names and orders its tensors as it likes; an IR made here has the names of the signature.
+        self._file = fingerprint if isinstance(fingerprint, GraphFingerprint) else None
         self._requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
         self._compiled: Any = None
         self._costs: dict[str, object] = {}
         start = time.perf_counter()
-        self._model = core.read_model(str(self._path))
+        try:
+            self._model = core.read_model(str(self._path))
+        except RuntimeError as error:
+            raise ModelError(f"{self._path}: OpenVINO cannot read it: {str(error).strip().splitlines()[-1]}") from error
         self._costs["load_ms"] = 1e3 * (time.perf_counter() - start)
 
     def prepare(self, size: Size, batch: int = 1) -> None:
@@ -166,10 +174,22 @@ class OpenVINONetwork:
 
     def infer(self, images: NDArray[np.float32]) -> Outputs:
         """Run [N, H, W, 1] images; neither inputs nor outputs are copied."""
-        results = self._requests[images.shape].infer([images], share_inputs=True, share_outputs=True)
+        request = self._requests[images.shape]
+        results = request.infer([self._arranged(images)], share_inputs=True, share_outputs=True)
         # A tensor also carries the names of the nodes behind it.
-        keys = self._fingerprint.output_tensors
-        return {name: array for output, array in results.items() for name in output.get_names() if name in keys}
+        named = {name: array for output, array in results.items() for name in output.get_names()}
+        if self._file is None:
+            return {key: named[key] for key in self._fingerprint.output_tensors if key in named}
+        found = {key: named[name] for key, name in self._file.output_tensors.items()}
+        return {
+            key: np.moveaxis(array, 1, 3) if key in self._file.channels_first else array for key, array in found.items()
+        }
+
+    def _arranged(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[N, H, W, 1] images in the layout of the model: with one channel both have the same bytes."""
+        if self._file is not None and "image" in self._file.channels_first:
+            return images.reshape(len(images), 1, *images.shape[1:3])
+        return images
 
     def throughput(self, images: Sequence[NDArray[np.float32]], seconds: float) -> dict[str, float]:
         """Images per second with the throughput hint and an asynchronous queue as long as the plugin advises.
@@ -185,12 +205,13 @@ class OpenVINONetwork:
 
         compiled = self._compile(images[0].shape, self._properties | {"PERFORMANCE_HINT": "THROUGHPUT"})
         queue = openvino.AsyncInferQueue(compiled)
+        arranged = [self._arranged(image) for image in images]
         for _ in range(2 * len(queue)):
-            queue.start_async([images[0]])
+            queue.start_async([arranged[0]])
         queue.wait_all()
         count, start = 0, time.perf_counter()
         while time.perf_counter() - start < seconds:
-            queue.start_async([images[count % len(images)]])
+            queue.start_async([arranged[count % len(images)]])
             count += 1
         queue.wait_all()
         elapsed_s = time.perf_counter() - start
@@ -216,7 +237,10 @@ class OpenVINONetwork:
     def _compile(self, shape: Sequence[int], properties: Mapping[str, object]) -> Any:
         try:
             model = self._model.clone()
-            model.reshape(list(shape))
+            if self._file is not None and "image" in self._file.channels_first:
+                shape = (shape[0], 1, *shape[1:3])
+            if self._file is None or self._file.height is None or self._file.width is None:
+                model.reshape(list(shape))
             return self._core.compile_model(model, DEVICE, dict(properties))
         except RuntimeError as error:
             raise ModelError(

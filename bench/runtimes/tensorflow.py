@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 from bench.core.errors import ModelError
 from bench.core.types import Context, Size
 from bench.models.fingerprint import Fingerprint
+from bench.models.graphfile import is_graph_file
 from bench.runtimes.base import Outputs
 from bench.schema import SuperPointConfig
 
 
 def missing(config: SuperPointConfig) -> str | None:
     """See :func:`bench.runtimes.base.missing`."""
+    if is_graph_file(config.model.path):
+        return f"TensorFlow does not read {Path(str(config.model.path)).name}; OpenVINO does"
     return None if importlib.util.find_spec("tensorflow") else "TensorFlow is not installed (pip install tensorflow)"
 
 

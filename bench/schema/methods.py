@@ -37,13 +37,13 @@ class ModelConfig:
     """builtin | builtin_magicpoint (weights of the package) | sp_v6 (downloaded, verified) | path."""
     path: ModelPath | None = None
     """Of ``kind=path``: SavedModel directory, ``weights.npz`` of ``bench train``, or weights of a PyTorch SuperPoint
-    (``.pth``, ``.pt``, ``.safetensors``)."""
+    (``.pth``, ``.pt``, ``.safetensors``), or an OpenVINO IR (``.xml``) or ``.onnx`` file, which runs as it is."""
     input_scale: InputScale | None = None
     """Largest input value: 1 or 255; null: by the graph (1 for SuperPoint, 255 for the 2018 MagicPoint)."""
 
     def __post_init__(self) -> None:
         if self.kind == "path" and self.path is None:
-            raise ConfigError("model=path needs model.path, the folder of a SavedModel or a weight file of bench train")
+            raise ConfigError("model=path needs model.path: a SavedModel, weights, an OpenVINO IR or ONNX file")
         if self.path is not None and self.kind in ("builtin", "builtin_magicpoint", "sp_v6"):
             raise ConfigError(f"model.path is not read with model={self.kind}; say model=path, too")
 
