@@ -14,6 +14,8 @@ from bench.schema.values import FinishedRun
 class ReportConfig:
     run_dir: FinishedRun = MISSING
     """Directory of a finished run."""
+    reference: str | None = None
+    """Method that the others are compared with; null: as the run says, its first method unless chosen otherwise."""
 
 
 def main(config: ReportConfig) -> int:
@@ -21,7 +23,7 @@ def main(config: ReportConfig) -> int:
     from bench.report.render import print_tables
     from bench.run.benchmark import render
 
-    finished = render(Path(config.run_dir))
+    finished = render(Path(config.run_dir), config.reference)
     print_tables(finished.summary, finished.manifest)
     print(f"report: {finished.report.resolve()}")
     return 0

@@ -98,6 +98,11 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([|*`\[\]])", r"\\\1", re.sub(r"\s+", " ", text))
 
 
+def to_markdown_list(sentences: Sequence[str]) -> str:
+    """Return sentences as a list; empty without any."""
+    return "".join(f"- {escape_markdown(sentence)}\n" for sentence in sentences)
+
+
 def to_markdown(table: Table) -> str:
     """Return a heading, one pipe table per section and the caption."""
     lines = [f"## {escape_markdown(table.title)}", ""]
@@ -199,10 +204,12 @@ def to_csv(summary: Any, manifest: Manifest) -> str:
 
 
 def print_tables(summary: Any, manifest: Manifest) -> None:
-    """Print the main table, and published numbers where they fit, to the terminal."""
+    """Print the main table, published numbers where they fit, and what was found in words to the terminal."""
     console = terminal()
     beside = published_table(summary.published, manifest)
     # The caption of the main table stands just above.
     for table in (main_table(summary, manifest), beside and replace(beside, caption=beside.note)):
         if table is not None:
             show(to_console(table, width_of(console)), console)
+    for sentence in summary.sentences:
+        console.print(Text(sentence))

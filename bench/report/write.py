@@ -47,7 +47,7 @@ def write_report(
     drawings: Sequence[MatchDrawing] | None = None,
     cards: tuple[Cards | None, str] = (None, ""),
 ) -> Path:
-    """Write summary.csv, summary.md, summary.tex, plots/ and report.html into a run directory.
+    """Write summary.json, summary.csv, summary.md, summary.tex, plots/ and report.html into a run directory.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def write_report(
     pairs, times : DataFrame
         Rows of pairs.parquet and times.parquet.
     summary : bench.summary.table.Summary
-        ``table``, ``differences`` and ``published`` are read.
+        Every field is read.
     drawings : sequence of MatchDrawing, optional
         None keeps the drawings that an earlier call left in ``plots/``.
     cards : (Cards or None, str)
@@ -77,7 +77,10 @@ def write_report(
     """
     made = _tables(summary, manifest, pairs)
     write_atomic(run_dir / "summary.csv", render.to_csv(summary, manifest).encode())
-    write_atomic(run_dir / "summary.md", "\n".join(render.to_markdown(table) for table in made.printed).encode())
+    verdict = {"reference": summary.reference, "verdict": list(summary.sentences)}
+    write_atomic(run_dir / "summary.json", json.dumps(verdict, indent=1, ensure_ascii=False).encode())
+    parts = [render.to_markdown_list(summary.sentences), *(render.to_markdown(table) for table in made.printed)]
+    write_atomic(run_dir / "summary.md", "\n".join(part for part in parts if part).encode())
     write_atomic(run_dir / "summary.tex", "\n".join(render.to_latex(table) for table in made.printed).encode())
     plots = draw_plots(manifest, pairs, times, summary)
     if drawings is not None:
@@ -87,7 +90,15 @@ def write_report(
     card_data = page_data(cards[0], pairs, manifest, cards[1])
     live = live_data(manifest, pairs, times, summary, made.results[0])
     page = render_page(
-        manifest, made.results, made.details, plots, pictures, sorted(related), cards=card_data, data=live
+        manifest,
+        made.results,
+        made.details,
+        plots,
+        pictures,
+        sorted(related),
+        cards=card_data,
+        verdict=summary.sentences,
+        data=live,
     )
     for plot in plots:
         write_atomic(run_dir / "plots" / f"{plot.name}.png", plot.png)

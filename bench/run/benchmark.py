@@ -41,7 +41,7 @@ from bench.run.throughput import measure
 from bench.run.worker import Worker
 from bench.schema import ImportedConfig, MethodConfig, RunConfig, TimeoutsConfig
 from bench.schema.identity import protocol_hash
-from bench.summary.table import summarise
+from bench.summary.table import check_reference, summarise
 from bench.timing import host, noise
 
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ def run(config: RunConfig, command: list[str] | None = None) -> Run:
     """
     methods, left_out = runnable(_methods(config))
     check_sizes(methods, config.protocol.image)
+    if config.reference is not None:
+        check_reference(config.reference, methods)
     dataset = load(config.dataset, Path(config.data_root))
     log.info("%s: %s", dataset.name, dataset.note)
     for warning in dataset.warnings:
@@ -287,50 +289,67 @@ def _report(config: RunConfig, dataset: DataSet, store: RunStore, manifest: Mani
     if not (store.directory / "report.html").is_file() and store.has_measurements():
         pairs = read_parquet(store.directory / "pairs.parquet")
         drawings = draw_run(dataset, pairs, entries(manifest), config.protocol, store, config.seed)
-    finished = _render(store.directory, drawings, dataset)
+    finished = _render(store.directory, drawings, dataset, config.reference)
     if not config.keep_features:
         store.drop_features()
     seal(store.directory, refresh="logs")
     return finished
 
 
-def read(directory: Path) -> Run:
+def read(directory: Path, reference: str | None = None) -> Run:
     """Read and summarise a finished run; nothing is measured again or written.
+
+    Parameters
+    ----------
+    directory : Path
+    reference : str, optional
+        Method that the others are compared with, instead of the one that the run's configuration names.
 
     Raises
     ------
     StoreError
         If `directory` holds no finished run.
+    ConfigError
+        If the run has no such method.
     """
     found = open_finished(directory)
     found.manifest.protocol_config()
     content = found.manifest.as_dict()
-    summary = summarise(found.pairs, found.times, content)
+    summary = summarise(found.pairs, found.times, content, reference=reference)
     return Run(directory, found.pairs, found.times, summary, content, directory / "report.html")
 
 
-def render(directory: Path) -> Run:
+def render(directory: Path, reference: str | None = None) -> Run:
     """Summarise and report a finished run from its files; nothing is measured or drawn again.
 
     Parameters
     ----------
     directory : Path
         The run directory.
+    reference : str, optional
+        As for :func:`read`.
 
     Raises
     ------
     StoreError
         If `directory` holds no finished run, or another process works in it.
+    ConfigError
+        If the run has no such method.
     """
     finished_manifest(directory)
     with locked(directory / LOCK):
-        found = _render(directory)
+        found = _render(directory, reference=reference)
         seal(directory)
     return found
 
 
-def _render(directory: Path, drawings: Sequence[MatchDrawing] | None = None, dataset: DataSet | None = None) -> Run:
-    found = read(directory)
+def _render(
+    directory: Path,
+    drawings: Sequence[MatchDrawing] | None = None,
+    dataset: DataSet | None = None,
+    reference: str | None = None,
+) -> Run:
+    found = read(directory, reference)
     cards = cards_of_run(directory, finished_manifest(directory), dataset)
     report = write_report(directory, found.manifest, found.pairs, found.times, found.summary, drawings, cards)
     return replace(found, report=report)

@@ -69,6 +69,7 @@ class _Config:
     data_root: str = "datasets"
     dataset: dict[str, Any] = field(default_factory=dict)
     latency: dict[str, Any] = field(default_factory=dict)
+    reference: str | None = None
 
 
 @dataclass(frozen=True)

@@ -110,3 +110,5 @@ class RunConfig:
     """Folder of exported and converted models; safe to delete."""
     title: Title = ""
     """Heading of the report."""
+    reference: str | None = None
+    """Method that the others are compared with in the report; null: the first of `methods`."""

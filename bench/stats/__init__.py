@@ -10,6 +10,7 @@ from bench.stats.bootstrap import (
     quantile_difference,
     quantile_draws,
     quantile_ratio,
+    ratio_comparison,
     spread_of,
 )
 from bench.stats.decisions import (
@@ -24,6 +25,7 @@ from bench.stats.decisions import (
     t_p_value,
 )
 from bench.stats.intervals import (
+    Comparison,
     Difference,
     Interval,
     clopper_pearson,
@@ -35,13 +37,15 @@ from bench.stats.intervals import (
     share_difference,
     share_interval,
 )
-from bench.stats.kinds import DIFFERENCE_OF, INTERVAL_OF
+from bench.stats.kinds import COMPARISON_OF, DIFFERENCE_OF, INTERVAL_OF
 from bench.stats.noise import Z_95, OrderNoise, difference_noise, order_noise
 
 __all__ = [
+    "COMPARISON_OF",
     "DIFFERENCE_OF",
     "INTERVAL_OF",
     "Z_95",
+    "Comparison",
     "Decision",
     "Difference",
     "EarlyStopping",
@@ -68,6 +72,7 @@ __all__ = [
     "quantile_draws",
     "quantile_interval",
     "quantile_ratio",
+    "ratio_comparison",
     "required_clusters",
     "share_difference",
     "share_interval",

@@ -22,7 +22,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.stats.intervals import NO_DIFFERENCE, Difference, Floats, Interval, Ints, quantile, student_t
+from bench.stats.intervals import (
+    NO_DIFFERENCE,
+    Comparison,
+    Difference,
+    Floats,
+    Interval,
+    Ints,
+    constant,
+    quantile,
+    student_t,
+)
 
 _PERCENTILE_FROM = 8
 """Clusters from which on percentiles of draws are used; with four they hold the truth in 85 % instead of 95 %."""
@@ -137,7 +147,8 @@ def percentile_interval(draws: Floats, n_clusters: int, level: float = 0.95) -> 
     The plain percentile interval is too narrow with few clusters, by the factor sqrt((n-1)/n) and the difference
     between normal and t quantiles. The tail probability is therefore Phi(-sqrt(n/(n-1)) t(n-1)) (Hesterberg 2015); for
     many clusters it becomes (1 - level)/2. The extreme draws of n clusters cover at most 1 - 2^(1-n): below eight
-    clusters the interval is mean +- t(n-1) standard errors instead.
+    clusters the interval is mean +- t(n-1) standard errors instead. A tail that is finer than the draws (less than one
+    of them) is not narrower than that, either, and open where draws are infinite.
 
     Parameters
     ----------
@@ -164,19 +175,19 @@ def percentile_interval(draws: Floats, n_clusters: int, level: float = 0.95) -> 
         return float(x.mean()) - half, float(x.mean()) + half
     tail = float(ndtr(-math.sqrt(n_clusters / (n_clusters - 1)) * t))
     # Order statistics without interpolation: draws may be infinite.
-    low = math.floor(tail * (len(x) - 1))
-    return float(x[low]), float(x[len(x) - 1 - low])
+    place = math.floor(tail * (len(x) - 1))
+    low, high = float(x[place]), float(x[len(x) - 1 - place])
+    if tail * len(x) >= 1:
+        return low, high
+    if not np.isfinite(x).all():
+        return -math.inf, math.inf
+    half = t * spread_of(x, n_clusters)
+    return min(low, float(x.mean()) - half), max(high, float(x.mean()) + half)
 
 
-def quantile_difference(
-    candidate: ArrayLike,
-    reference: ArrayLike,
-    codes: Ints,
-    q: float,
-    draws: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Difference:
+def quantile_comparison(
+    candidate: ArrayLike, reference: ArrayLike, codes: Ints, q: float, draws: int = 2000, seed: int = 0
+) -> Comparison:
     """Quantile of candidate minus quantile of reference; both use the same drawn clusters.
 
     Parameters
@@ -191,7 +202,7 @@ def quantile_difference(
     a, b = (np.asarray(side, dtype=np.float64).reshape(len(np.asarray(side)), -1) for side in (candidate, reference))
     keep = ~(np.isnan(a).any(axis=1) | np.isnan(b).any(axis=1))
     if not keep.any():
-        return NO_DIFFERENCE
+        return constant(NO_DIFFERENCE)
     codes, n = cluster_codes(codes[keep])
     weights = cluster_weights(n, draws, seed)
     a, b = a[keep], b[keep]
@@ -199,8 +210,28 @@ def quantile_difference(
     with np.errstate(invalid="ignore"):
         drawn = np.where(qa == qb, 0.0, qa - qb)
     value_a, value_b = quantile(a, q), quantile(b, q)
-    low, high = percentile_interval(drawn, n, level)
-    return Difference(0.0 if value_a == value_b else value_a - value_b, low, high, spread_of(drawn, n), n)
+    value = 0.0 if value_a == value_b else value_a - value_b
+    return Comparison(value, spread_of(drawn, n), n, functools.partial(percentile_interval, drawn, n))
+
+
+def quantile_difference(
+    candidate: ArrayLike,
+    reference: ArrayLike,
+    codes: Ints,
+    q: float,
+    draws: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Difference:
+    """:func:`quantile_comparison` at one level."""
+    return quantile_comparison(candidate, reference, codes, q, draws, seed).at(level)
+
+
+def median_comparison(
+    candidate: ArrayLike, reference: ArrayLike, codes: Ints, draws: int = 2000, seed: int = 0
+) -> Comparison:
+    """:func:`quantile_comparison` of medians, with the arguments of every comparison."""
+    return quantile_comparison(candidate, reference, codes, 0.5, draws, seed)
 
 
 def median_difference(
@@ -208,6 +239,44 @@ def median_difference(
 ) -> Difference:
     """:func:`quantile_difference` of medians, with the arguments of every difference."""
     return quantile_difference(candidate, reference, codes, 0.5, draws, seed, level)
+
+
+def ratio_comparison(
+    numerator: ArrayLike,
+    numerator_blocks: Sequence[Any] | NDArray[Any],
+    denominator: ArrayLike,
+    denominator_blocks: Sequence[Any] | NDArray[Any],
+    q: float = 0.5,
+    draws: int = 2000,
+    seed: int = 0,
+) -> Comparison:
+    """Ratio of two quantiles with a block bootstrap interval of its logarithm, for latencies.
+
+    Both are measured in interleaved blocks; a drawn block is drawn for both, so that what slows the whole machine for a
+    while cancels. Blocks of either side that the other lacks are used, too. Equal sides have the ratio 1, which is what
+    a p-value is asked for.
+
+    Parameters
+    ----------
+    numerator, denominator : (N,), (M,) float
+        Times in any common unit, above 0.
+    numerator_blocks, denominator_blocks : (N,), (M,) sequence
+    q : float
+        0.5 for the ratio of medians.
+    """
+    a, b = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
+    if not len(a) or not len(b):
+        return constant(NO_DIFFERENCE)
+    codes, n = cluster_codes(np.concatenate([np.asarray(numerator_blocks), np.asarray(denominator_blocks)]))
+    weights = cluster_weights(n, draws, seed)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn = np.log(quantile_draws(a, codes[: len(a)], weights, q) / quantile_draws(b, codes[len(a) :], weights, q))
+
+    def limits(level: float) -> tuple[float, float]:
+        low, high = percentile_interval(drawn, n, level)
+        return math.exp(low), math.exp(high)
+
+    return Comparison(quantile(a, q) / quantile(b, q), spread_of(drawn, n), n, limits)
 
 
 def quantile_ratio(
@@ -220,28 +289,9 @@ def quantile_ratio(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Ratio of two quantiles with a block bootstrap interval of its logarithm, for latencies.
-
-    Both are measured in interleaved blocks; a drawn block is drawn for both, so that what slows the whole machine for a
-    while cancels. Blocks of either side that the other lacks are used, too.
-
-    Parameters
-    ----------
-    numerator, denominator : (N,), (M,) float
-        Times in any common unit, above 0.
-    numerator_blocks, denominator_blocks : (N,), (M,) sequence
-    q : float
-        0.5 for the ratio of medians.
-    """
-    a, b = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
-    if not len(a) or not len(b):
-        return Interval(math.nan, math.nan, math.nan)
-    codes, n = cluster_codes(np.concatenate([np.asarray(numerator_blocks), np.asarray(denominator_blocks)]))
-    weights = cluster_weights(n, draws, seed)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        drawn = np.log(quantile_draws(a, codes[: len(a)], weights, q) / quantile_draws(b, codes[len(a) :], weights, q))
-    low, high = percentile_interval(drawn, n, level)
-    return Interval(quantile(a, q) / quantile(b, q), math.exp(low), math.exp(high))
+    """:func:`ratio_comparison` at one level."""
+    found = ratio_comparison(numerator, numerator_blocks, denominator, denominator_blocks, q, draws, seed)
+    return Interval(found.value, *found.limits(level))
 
 
 def spread_of(drawn: Floats, n_clusters: int) -> float:

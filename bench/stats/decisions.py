@@ -76,12 +76,16 @@ def t_p_value(value: float, standard_error: float, n_clusters: int) -> float:
     return float(stdtr(n_clusters - 1, value / standard_error))
 
 
-def holm(p_values: Sequence[float] | NDArray[Any]) -> Floats:
+def holm(p_values: Sequence[float] | NDArray[Any], comparisons: int | None = None) -> Floats:
     """Holm's step-down adjustment: p-values that can be compared with the family-wise error rate.
 
     Parameters
     ----------
     p_values : (K,) float
+        NaN: no test, stays NaN and is not counted.
+    comparisons : int, optional
+        Size of the family where it is more than what is given, as when the best of a column is picked by its value and
+        compared with the others: then every pair might have been compared.
 
     Returns
     -------
@@ -94,10 +98,10 @@ def holm(p_values: Sequence[float] | NDArray[Any]) -> Floats:
     [0.03, 0.06, 0.06]
     """
     p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    stepped = np.minimum(1.0, (len(p) - np.arange(len(p))) * p[order])
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.maximum.accumulate(stepped) if len(p) else stepped
+    order = np.argsort(p, kind="stable")[: int((~np.isnan(p)).sum())]  # NaN sorts last
+    family = len(order) if comparisons is None else comparisons
+    adjusted = np.full_like(p, math.nan)
+    adjusted[order] = np.maximum.accumulate(np.minimum(1.0, (family - np.arange(len(order))) * p[order]))
     return adjusted
 
 

@@ -20,6 +20,7 @@ Clopper and Pearson, The use of confidence or fiducial limits, Biometrika 26, 19
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,8 +61,70 @@ class Difference:
     n_clusters: int
 
 
+_SMALLEST_LOG10_P = -12.0
+_LARGEST_P = 1 - 1e-6
+"""An interval of level 0 has no width, and no quantile of t to divide by."""
+_HALVINGS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A paired difference, or a ratio, whose interval can be had at any level.
+
+    Attributes
+    ----------
+    value, standard_error : float
+    n_clusters : int
+    limits : callable
+        Level -> (low, high); higher levels give wider intervals.
+    """
+
+    value: float
+    standard_error: float
+    n_clusters: int
+    limits: Callable[[float], tuple[float, float]]
+
+    def at(self, level: float) -> Difference:
+        """The difference with its interval of this level."""
+        low, high = self.limits(level)
+        return Difference(self.value, low, high, self.standard_error, self.n_clusters)
+
+    def p_value(self, null: float = 0.0) -> float:
+        """Two-sided p-value of "the truth is `null`": 1 minus the highest level whose interval leaves `null` out.
+
+        Clusters without any spread do not make a difference certain: then it is ``2^(1 - k)``, what a sign test on k
+        clusters gives that all point the same way.
+
+        Returns
+        -------
+        float
+            NaN where there is no interval; at least 1e-12.
+        """
+        if any(math.isnan(end) for end in self.limits(0.95)):
+            return math.nan
+
+        def left_out(p: float) -> bool:
+            low, high = self.limits(1 - p)
+            return low > null or high < null
+
+        if not left_out(_LARGEST_P):
+            return 1.0
+        if self.standard_error == 0:
+            return 2.0 ** (1 - self.n_clusters)
+        low, high = _SMALLEST_LOG10_P, 0.0
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            low, high = (low, middle) if left_out(10.0**middle) else (middle, high)
+        return float(10.0**high)
+
+
 NO_INTERVAL = Interval(math.nan, math.nan, math.nan)
 NO_DIFFERENCE = Difference(math.nan, math.nan, math.nan, math.nan, 0)
+
+
+def constant(found: Difference) -> Comparison:
+    """A comparison whose interval is the same at every level."""
+    return Comparison(found.value, found.standard_error, found.n_clusters, lambda _: (found.low, found.high))
 
 
 def student_t(level: float, degrees: float) -> float:
@@ -305,12 +368,12 @@ def median_interval(values: ArrayLike, codes: Ints, draws: int = 2000, seed: int
     return quantile_interval(values, codes, 0.5, level)
 
 
-def share_difference(
-    candidate: ArrayLike, reference: ArrayLike, codes: Ints, draws: int = 2000, seed: int = 0, level: float = 0.95
-) -> Difference:
+def share_comparison(
+    candidate: ArrayLike, reference: ArrayLike, codes: Ints, draws: int = 2000, seed: int = 0
+) -> Comparison:
     """Mean of candidate minus reference, both in [0, 1], on the same observations.
 
-    The t interval of :func:`mean_difference` with the design effect averaged with the largest possible one, and at
+    The t interval of :func:`mean_comparison` with the design effect averaged with the largest possible one, and at
     least as wide as what a share of gains (or losses) may hide that shows in few pairs or none: with w the mean gain
     and l the mean loss, low is at most w - upper(l), high at least upper(w) - l, where upper is the Clopper-Pearson
     limit. This second part counts as far as the differences are whole verdicts. Observations that are all equal differ
@@ -321,45 +384,68 @@ def share_difference(
     candidate, reference : (N,) or (N, R) float
         Row i of both is the same pair. A row undefined (NaN) in either is left out of both.
     codes : (N,) int
+    draws, seed : int
+        Not used; every kind of comparison takes the same arguments.
     """
     d, codes = _minus(candidate, reference, codes)
     if not len(d):
-        return NO_DIFFERENCE
+        return constant(NO_DIFFERENCE)
     found = moments(d, codes)
     if found.k < 2:
-        return Difference(found.mean, math.nan, math.nan, math.nan, found.k)
+        return constant(Difference(found.mean, math.nan, math.nan, math.nan, found.k))
     if not d.any():
-        return Difference(0.0, 0.0, 0.0, 0.0, found.k)
+        return constant(Difference(0.0, 0.0, 0.0, 0.0, found.k))
     effect = found.design_effect()
     error = math.sqrt(float(effect) * found.spread / found.n)
-    half = student_t(level, found.k - 1) * error
-    low, high = found.mean - half, found.mean + half
     gains, losses = (moments(np.maximum(side, 0.0), codes) for side in (d, -d))
-    most = [float(clopper_pearson(one.mean, one.effective_n(level, effect), level)[1]) for one in (gains, losses)]
-    weight = found.at_bounds
-    low -= weight * max(0.0, low - (gains.mean - most[1]))
-    high += weight * max(0.0, (most[0] - losses.mean) - high)
-    return Difference(found.mean, max(low, -1.0), min(high, 1.0), error, found.k)
+
+    def limits(level: float) -> tuple[float, float]:
+        half = student_t(level, found.k - 1) * error
+        low, high = found.mean - half, found.mean + half
+        most = [float(clopper_pearson(one.mean, one.effective_n(level, effect), level)[1]) for one in (gains, losses)]
+        low -= found.at_bounds * max(0.0, low - (gains.mean - most[1]))
+        high += found.at_bounds * max(0.0, (most[0] - losses.mean) - high)
+        return max(low, -1.0), min(high, 1.0)
+
+    return Comparison(found.mean, error, found.k, limits)
+
+
+def share_difference(
+    candidate: ArrayLike, reference: ArrayLike, codes: Ints, draws: int = 2000, seed: int = 0, level: float = 0.95
+) -> Difference:
+    """:func:`share_comparison` at one level."""
+    return share_comparison(candidate, reference, codes, draws, seed).at(level)
+
+
+def mean_comparison(
+    candidate: ArrayLike, reference: ArrayLike, codes: Ints, draws: int = 2000, seed: int = 0
+) -> Comparison:
+    """Mean of candidate minus reference on the same observations with a t interval over clusters.
+
+    Two infinite values do not differ. Arguments as :func:`share_comparison`, values of any size.
+    """
+    d, codes = _minus(candidate, reference, codes)
+    if not len(d):
+        return constant(NO_DIFFERENCE)
+    if not np.isfinite(d).all():
+        return constant(Difference(float(d.mean()), math.nan, math.nan, math.nan, len(np.unique(codes))))
+    found = moments(d, codes)
+    if found.k < 2:
+        return constant(Difference(found.mean, math.nan, math.nan, math.nan, found.k))
+    error = math.sqrt(found.variance)
+
+    def limits(level: float) -> tuple[float, float]:
+        half = student_t(level, found.k - 1) * error
+        return found.mean - half, found.mean + half
+
+    return Comparison(found.mean, error, found.k, limits)
 
 
 def mean_difference(
     candidate: ArrayLike, reference: ArrayLike, codes: Ints, draws: int = 2000, seed: int = 0, level: float = 0.95
 ) -> Difference:
-    """Mean of candidate minus reference on the same observations with a t interval over clusters.
-
-    Two infinite values do not differ. Arguments as :func:`share_difference`, values of any size.
-    """
-    d, codes = _minus(candidate, reference, codes)
-    if not len(d):
-        return NO_DIFFERENCE
-    if not np.isfinite(d).all():
-        return Difference(float(d.mean()), math.nan, math.nan, math.nan, len(np.unique(codes)))
-    found = moments(d, codes)
-    if found.k < 2:
-        return Difference(found.mean, math.nan, math.nan, math.nan, found.k)
-    error = math.sqrt(found.variance)
-    half = student_t(level, found.k - 1) * error
-    return Difference(found.mean, found.mean - half, found.mean + half, error, found.k)
+    """:func:`mean_comparison` at one level."""
+    return mean_comparison(candidate, reference, codes, draws, seed).at(level)
 
 
 def _defined(values: ArrayLike, codes: Ints) -> tuple[Floats, Ints]:

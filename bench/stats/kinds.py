@@ -8,14 +8,17 @@ from typing import Protocol
 
 from numpy.typing import ArrayLike
 
-from bench.stats.bootstrap import median_difference
+from bench.stats.bootstrap import median_comparison, median_difference
 from bench.stats.intervals import (
+    Comparison,
     Difference,
     Interval,
     Ints,
+    mean_comparison,
     mean_difference,
     mean_interval,
     median_interval,
+    share_comparison,
     share_difference,
     share_interval,
 )
@@ -43,9 +46,20 @@ class DifferenceOf(Protocol):
     ) -> Difference: ...
 
 
+class ComparisonOf(Protocol):
+    """Paired values (N,) or (N, R), clusters (N,) -> comparison; see :func:`bench.stats.share_comparison`."""
+
+    def __call__(
+        self, candidate: ArrayLike, reference: ArrayLike, codes: Ints, draws: int = ..., seed: int = ...
+    ) -> Comparison: ...
+
+
 INTERVAL_OF: Mapping[str, IntervalOf] = MappingProxyType(
     {"share": share_interval, "mean": mean_interval, "median": median_interval}
 )
 DIFFERENCE_OF: Mapping[str, DifferenceOf] = MappingProxyType(
     {"share": share_difference, "mean": mean_difference, "median": median_difference}
+)
+COMPARISON_OF: Mapping[str, ComparisonOf] = MappingProxyType(
+    {"share": share_comparison, "mean": mean_comparison, "median": median_comparison}
 )

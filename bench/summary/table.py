@@ -2,13 +2,15 @@
 
 ``Summary.table`` is tidy: [method, split, metric, value, low, high, unit, n_pairs, n_sequences]. Intervals are 95 %
 intervals over sequences (over timing blocks for latencies), see :mod:`bench.stats.intervals`. ``Summary.differences``
-compares each method with a reference method on the same pairs. :mod:`bench.metrics.columns` defines each metric.
+compares each method with a reference method on the same pairs; its p-values are Holm's over the methods compared in one
+split and metric. :mod:`bench.metrics.columns` defines each metric.
 """
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from typing import Any
 
@@ -16,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from bench.core.errors import ConfigError
 from bench.core.frames import records
 from bench.metrics.columns import column, columns
 from bench.metrics.record import threshold_name, threshold_px
@@ -23,20 +26,22 @@ from bench.metrics.text import DASH, format_interval, format_value
 from bench.schema import ProtocolConfig
 from bench.schema.identity import protocol_from
 from bench.stats import (
-    DIFFERENCE_OF,
+    COMPARISON_OF,
     INTERVAL_OF,
-    Difference,
+    Comparison,
     Interval,
     cluster_codes,
     difference_noise,
     early_stopping_percentile,
+    holm,
     mcnemar_exact,
     order_noise,
     quantile_interval,
-    quantile_ratio,
+    ratio_comparison,
 )
 from bench.summary.measures import Measure, failure_counts, measures
 from bench.summary.published import compare
+from bench.summary.verdict import verdict
 from bench.timing.noise import machine, widen
 
 TABLE = ("method", "split", "metric", "value", "low", "high", "unit", "n_pairs", "n_sequences")
@@ -48,10 +53,14 @@ DIFFERENCES = (
     "difference",
     "low",
     "high",
+    "p_value",
+    "margin",
+    "p_noninferiority",
     "mcnemar_p",
     "noise_floor",
     "verdict",
 )
+ALPHA = 0.05
 STAGES = ("preprocess", "infer", "decode")
 COSTS = (
     "load_ms",
@@ -82,14 +91,22 @@ class Summary:
     table : DataFrame
         One row per method, split and metric; ``low`` and ``high`` are NaN where there is no interval.
     differences : DataFrame
-        One row per method, split and metric: method minus reference on the same pairs.
+        One row per method, split and metric: method minus reference on the same pairs; for ``speedup``, which has
+        the split all only, the ratio minus 1. ``p_value`` is that of "no difference", ``p_noninferiority`` that of
+        "worse by the margin", ``margin`` what the metric's record calls a regression.
     published : DataFrame or None
         Ours beside published numbers where preset and data set match; see :mod:`bench.summary.published`.
+    reference : str
+        The method that the others are compared with.
+    sentences : tuple of str
+        What was found, in words; see :mod:`bench.summary.verdict`. Empty without a manifest.
     """
 
     table: pd.DataFrame
     differences: pd.DataFrame
     published: pd.DataFrame | None = None
+    reference: str = ""
+    sentences: tuple[str, ...] = ()
 
     def wide(self, metrics: Sequence[str] | None = None) -> pd.DataFrame:
         """A table to read: a row per method and split, a column per metric, intervals in the cells.
@@ -133,7 +150,7 @@ def summarise(
     manifest: Mapping[str, Any],
     draws: int | None = None,
     seed: int | None = None,
-    reference: str = "superpoint_tf",
+    reference: str | None = None,
 ) -> Summary:
     """Summarise a run from its rows and manifest.
 
@@ -145,8 +162,13 @@ def summarise(
         Of the run; protocol, costs of the methods, number of draws and seed are read from it.
     draws, seed : int, optional
         Instead of the manifest's.
-    reference : str
-        Method the others are compared with.
+    reference : str, optional
+        Method the others are compared with, instead of the manifest's ``config.reference``.
+
+    Raises
+    ------
+    ConfigError
+        If the run has no such method.
     """
     config = manifest.get("config", {})
     protocol = protocol_from(manifest["protocol"]["config"])
@@ -158,12 +180,28 @@ def summarise(
         protocol,
         int(draws or config.get("bootstrap_draws", 2000)),
         int(config.get("seed", 0) if seed is None else seed),
-        reference,
+        reference or config.get("reference"),
     )
     extra = _throughput(manifest)
     table = pd.concat([summary.table, pd.DataFrame(extra, columns=list(TABLE))]) if extra else summary.table
     table = table.reset_index(drop=True)
-    return Summary(table, summary.differences, compare(table, manifest, protocol))
+    summary = replace(summary, table=table, published=compare(table, manifest, protocol))
+    return replace(summary, sentences=verdict(summary, manifest))
+
+
+def check_reference(reference: str, methods: Iterable[str]) -> None:
+    """Refuse a reference that is not among the methods of the run.
+
+    Raises
+    ------
+    ConfigError
+        With the method that may have been meant.
+    """
+    known = list(methods)
+    if reference not in known:
+        close = difflib.get_close_matches(reference, known, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise ConfigError(f"reference={reference} is not a method of this run; {hint}It has: {', '.join(known)}")
 
 
 def summarise_rows(
@@ -173,7 +211,7 @@ def summarise_rows(
     protocol: ProtocolConfig,
     draws: int = 2000,
     seed: int = 0,
-    reference: str = "superpoint_tf",
+    reference: str | None = None,
 ) -> Summary:
     """Summarise rows; `summarise` without a manifest.
 
@@ -185,12 +223,20 @@ def summarise_rows(
     protocol : ProtocolConfig
     draws, seed : int
         Of the bootstrap.
-    reference : str
-        Method of differences and speed-ups. Where it is missing, differences are to the first method and there are no
-        speed-ups.
+    reference : str, optional
+        Method of differences and speed-ups; None: the first of `infos`, or of the rows. Metrics that it does not have
+        (a detector has no accuracy) are compared with the first method that has them.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such method.
     """
-    settings = _Settings(protocol, draws, seed, reference)
     methods = list(dict.fromkeys([*infos, *pairs["method"]]))
+    if reference is not None:
+        check_reference(reference, methods)
+    reference = reference or methods[0]
+    settings = _Settings(protocol, draws, seed, reference)
     table: Rows = []
     differences: Rows = []
     splits = ["all", *sorted(split for split in pairs["split"].unique() if split not in ("-", "all"))]
@@ -205,12 +251,14 @@ def summarise_rows(
             if method != base:
                 differences += _differences(method, base, split, by_method, found, settings)
     for method in methods:
-        table += _times(method, times, pairs, settings)
+        found_times, speedup = _times(method, times, pairs, settings)
+        table += found_times
+        differences += speedup
         table += _costs(method, infos.get(method, {}))
     rank = {name: number for number, name in enumerate(methods)}
     frame = pd.DataFrame(table, columns=list(TABLE))
     frame = frame.sort_values("method", key=lambda names: names.map(rank), kind="stable", ignore_index=True)
-    return Summary(frame, pd.DataFrame(differences, columns=list(DIFFERENCES)))
+    return Summary(frame, _decided(pd.DataFrame(differences, columns=list(DIFFERENCES))), None, reference)
 
 
 def _row(
@@ -272,12 +320,36 @@ def _interval(measure: Measure, codes: NDArray[np.int64], settings: _Settings) -
     return Interval(value, found.low + shift, min(found.high + shift, 1.0))
 
 
-def _difference(ours: Measure, theirs: Measure, codes: NDArray[np.int64], settings: _Settings) -> Difference:
-    found = DIFFERENCE_OF[_kind(ours)](ours.terms, theirs.terms, codes, settings.draws, settings.seed)
+def _comparison(ours: Measure, theirs: Measure, codes: NDArray[np.int64], settings: _Settings) -> Comparison:
+    """Ours minus theirs, both of them defined for the same pairs."""
+    found = COMPARISON_OF[_kind(ours)](ours.terms, theirs.terms, codes, settings.draws, settings.seed)
     # Two infinite medians do not differ.
     size = 0.0 if ours.value == theirs.value else ours.value - theirs.value
-    shift = size - found.value if ours.kind == "trapezoid" else 0.0
-    return replace(found, value=size, low=found.low + shift, high=found.high + shift)
+    if ours.kind != "trapezoid":
+        return replace(found, value=size)
+    shift = size - found.value
+
+    def limits(level: float) -> tuple[float, float]:
+        low, high = found.limits(level)
+        return low + shift, high + shift
+
+    return replace(found, value=size, limits=limits)
+
+
+def _margin(metric: str) -> float:
+    """How much worse a release may be, in units of the metric; NaN where its record says nothing."""
+    sizes = (
+        m.size for m in column(metric).margins if m.kind == "difference" and m.at_px in (None, threshold_px(metric))
+    )
+    return next(sizes, math.nan)
+
+
+def _p_noninferiority(found: Comparison, margin: float, higher_is_better: bool | None) -> float:
+    """Two-sided p-value of "worse by the margin"; 1 where the difference lies beyond it."""
+    if higher_is_better is None or math.isnan(margin):
+        return math.nan
+    null = -margin if higher_is_better else margin
+    return found.p_value(null) if (found.value > null) == higher_is_better else 1.0
 
 
 def _differences(
@@ -288,7 +360,7 @@ def _differences(
     found: Mapping[str, Mapping[str, Measure]],
     settings: _Settings,
 ) -> Rows:
-    """Method minus reference, metric by metric, on the pairs both have a value for."""
+    """Method minus reference, metric by metric, on the pairs both have a value for; p-values of this method alone."""
     rows, base = by_method[method], by_method[reference]
     if rows["pair"].tolist() != base["pair"].tolist():
         raise ValueError(f"rows of {method} and {reference} are not the same pairs; a run must have every pair once")
@@ -304,21 +376,43 @@ def _differences(
         keep = measure.defined & other.defined
         if not keep.any():
             continue
-        found_here = _difference(measure.masked(keep), other.masked(keep), codes, settings)
-        size, low, high = found_here.value, found_here.low, found_here.high
-        p = floor = math.nan
+        here = _comparison(measure.masked(keep), other.masked(keep), codes, settings)
+        size, (low, high) = here.value, here.limits(1 - ALPHA)
+        mcnemar = floor = math.nan
         if _is_accuracy(measure):
-            p = mcnemar_exact(measure.values[:, 0] > 0, other.values[:, 0] > 0)
+            mcnemar = mcnemar_exact(measure.values[:, 0] > 0, other.values[:, 0] > 0)
         if measure.column.unit == "share" and measure.values.shape[1] > 1 and other.values.shape[1] > 1:
             floor = difference_noise(order_noise(measure.terms), order_noise(other.terms))
         same = measure.values.shape == other.values.shape and bool((measure.values == other.values)[keep].all())
-        verdict = IDENTICAL if same else judge(Interval(size, low, high), floor, column(metric).higher_is_better)
-        cells = (method, reference, split, metric, size, low, high, p, floor, verdict)
+        margin = _margin(metric)
+        p_margin = _p_noninferiority(here, margin, column(metric).higher_is_better)
+        word = IDENTICAL if same else ""
+        p_value = here.p_value()
+        cells = (method, reference, split, metric, size, low, high, p_value, margin, p_margin, mcnemar, floor, word)
         result.append(dict(zip(DIFFERENCES, cells, strict=True)))
     return result
 
 
-def judge(difference: Interval, noise_floor: float, higher_is_better: bool | None) -> str:
+def _decided(differences: pd.DataFrame) -> pd.DataFrame:
+    """Adjust the p-values over the methods of each split and metric, and say in words what each difference is."""
+    found = differences.copy()
+    for _, rows in found.groupby(["split", "metric"], sort=False):
+        for name in ("p_value", "p_noninferiority"):
+            found.loc[rows.index, name] = holm(rows[name].to_numpy(np.float64))
+    found["verdict"] = [
+        row["verdict"]
+        or judge(
+            Interval(row["difference"], row["low"], row["high"]),
+            row["noise_floor"],
+            column(row["metric"]).higher_is_better,
+            row["p_value"],
+        )
+        for row in records(found)
+    ]
+    return found
+
+
+def judge(difference: Interval, noise_floor: float, higher_is_better: bool | None, p_value: float = 0.0) -> str:
     """Say in words what a difference amounts to.
 
     Parameters
@@ -328,18 +422,21 @@ def judge(difference: Interval, noise_floor: float, higher_is_better: bool | Non
         Order noise of the difference; NaN where it is unknown or does not apply.
     higher_is_better : bool or None
         None: neither direction is better.
+    p_value : float
+        Of "no difference", adjusted for the number of methods compared.
 
     Returns
     -------
     str
         ``too few sequences`` without an interval, ``below the noise of the estimator`` up to the floor, ``not
-        distinguishable`` if the interval contains 0, else ``better``, ``worse``, ``higher`` or ``lower``.
+        distinguishable`` if the interval contains 0 or the p-value is above 0.05, else ``better``, ``worse``,
+        ``higher`` or ``lower``.
     """
     if math.isnan(difference.low) or math.isnan(difference.high):
         return UNKNOWN
     if abs(difference.value) <= noise_floor:
         return BELOW_NOISE
-    if difference.low <= 0 <= difference.high:
+    if difference.low <= 0 <= difference.high or not p_value <= ALPHA:
         return NOT_DISTINGUISHABLE
     higher = difference.value > 0
     if higher_is_better is None:
@@ -373,10 +470,11 @@ def _latency(ms: ArrayLike, blocks: NDArray[np.int64], q: float, disturbed: pd.D
     return Interval(found.value, low, high)
 
 
-def _times(method: str, times: pd.DataFrame, pairs: pd.DataFrame, settings: _Settings) -> Rows:
-    """Latency of extraction, of its stages, of matching and estimation."""
+def _times(method: str, times: pd.DataFrame, pairs: pd.DataFrame, settings: _Settings) -> tuple[Rows, Rows]:
+    """Latency of extraction, of its stages, of matching and estimation; and the row of the speed-up's difference."""
     draws, seed = settings.draws, settings.seed
     result: Rows = []
+    compared: Rows = []
     own = image_times(times, method)
     if len(own):
         disturbed = machine(times)
@@ -389,8 +487,13 @@ def _times(method: str, times: pd.DataFrame, pairs: pd.DataFrame, settings: _Set
         base = own if method == settings.reference else image_times(times, settings.reference)
         if len(base):
             reference = base["ms"].to_numpy(np.float64), base["block"].to_numpy()
-            ratio = quantile_ratio(*reference, ms, blocks, 0.5, draws, seed)
-            result.append(_row(method, "all", "speedup", ratio))
+            ratio = ratio_comparison(*reference, ms, blocks, 0.5, draws, seed)
+            result.append(_row(method, "all", "speedup", Interval(ratio.value, *ratio.limits(1 - ALPHA))))
+            if method != settings.reference:
+                ends = (end - 1 for end in (ratio.value, *ratio.limits(1 - ALPHA)))
+                cells = (method, settings.reference, "all", "speedup", *ends)
+                cells += (ratio.p_value(1.0), math.nan, math.nan, math.nan, math.nan, "")
+                compared.append(dict(zip(DIFFERENCES, cells, strict=True)))
         for stage in STAGES:
             result.append(_row(method, "all", f"{stage}_ms", _latency(own[stage], blocks, 0.5, disturbed)))
     rows = pairs[pairs["method"] == method]
@@ -399,7 +502,7 @@ def _times(method: str, times: pd.DataFrame, pairs: pd.DataFrame, settings: _Set
             timed = rows[metric].to_numpy(dtype=np.float64, na_value=np.nan)
             interval = quantile_interval(timed, cluster_codes(rows["sequence"].to_numpy())[0], 0.5)
             result.append(_row(method, "all", metric, interval))
-    return result
+    return result, compared
 
 
 def _costs(method: str, info: Any) -> Rows:

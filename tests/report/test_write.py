@@ -27,6 +27,7 @@ def test_writes_every_file_and_leaves_nothing_temporary(run: SimulatedRun, tmp_p
     files = {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()}
     assert files == {
         "report.html",
+        "summary.json",
         "summary.csv",
         "summary.md",
         "summary.tex",

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.core.errors import ConfigError
 from bench.core.types import MethodInfo
 from bench.metrics.columns import column
 from bench.metrics.homography import auc_trapezoid
@@ -17,6 +18,7 @@ from bench.stats import Interval, cluster_codes, order_noise, share_interval
 from bench.summary.table import (
     BELOW_NOISE,
     DIFFERENCES,
+    DIFFERENT,
     IDENTICAL,
     NOT_DISTINGUISHABLE,
     TABLE,
@@ -168,12 +170,29 @@ def test_the_reference_is_not_compared_with_itself(summary: Summary) -> None:
     assert "superpoint_tf" not in set(summary.differences["method"])
 
 
-def test_missing_reference_falls_back_to_the_first_method() -> None:
-    found = summarise_rows(rows_of("sift"), TIMES, {}, PROTOCOL, draws=100, reference="superpoint_tf")
-    assert found.differences.empty
-    two = summarise_rows(PAIRS[PAIRS["method"] != "superpoint_tf"], TIMES, {}, PROTOCOL, draws=100, reference="none")
-    assert set(two.differences["reference"]) == {"superpoint_ov_fp16"}
-    assert "speedup" not in set(two.table["metric"])
+def test_the_reference_is_the_first_method_unless_named() -> None:
+    assert summarise_rows(rows_of("sift"), TIMES, {}, PROTOCOL, draws=100).differences.empty
+    rest = PAIRS[PAIRS["method"].isin(["superpoint_ov_fp16", "sift"])]
+    first = summarise_rows(rest, TIMES, {}, PROTOCOL, draws=100)
+    assert (first.reference, set(first.differences["reference"])) == ("superpoint_ov_fp16", {"superpoint_ov_fp16"})
+    assert cell(first, "superpoint_ov_fp16", "speedup")["value"] == 1
+    named = summarise_rows(rest, TIMES, {}, PROTOCOL, draws=100, reference="sift")
+    assert (named.reference, set(named.differences["reference"])) == ("sift", {"sift"})
+    ours, theirs = (difference(s, m, "accuracy_3px") for s, m in ((first, "sift"), (named, "superpoint_ov_fp16")))
+    assert ours["difference"] == -theirs["difference"] != 0
+    assert ours["p_value"] == pytest.approx(theirs["p_value"], rel=1e-3)
+
+
+def test_an_unknown_reference_is_refused_with_the_one_that_was_meant() -> None:
+    with pytest.raises(ConfigError, match="reference=sitf is not a method of this run; did you mean sift"):
+        summarise_rows(PAIRS, TIMES, {}, PROTOCOL, draws=100, reference="sitf")
+
+
+def test_p_values_are_adjusted_for_the_number_of_methods() -> None:
+    alone = summarise_rows(PAIRS[PAIRS["method"].isin(["superpoint_tf", "sift"])], TIMES, {}, PROTOCOL, draws=100)
+    three = summarise_rows(PAIRS[PAIRS["method"] != "harris"], TIMES, {}, PROTOCOL, draws=100)
+    one, several = (difference(s, "sift", "auc_5px")["p_value"] for s in (alone, three))
+    assert several == pytest.approx(2 * one)
 
 
 @pytest.mark.parametrize(
@@ -195,6 +214,8 @@ def test_words(
     value: float, low: float, high: float, floor: float, higher_is_better: bool | None, expected: str
 ) -> None:
     assert judge(Interval(value, low, high), floor, higher_is_better) == expected
+    cautious = judge(Interval(value, low, high), floor, higher_is_better, p_value=0.06)
+    assert cautious == (NOT_DISTINGUISHABLE if expected in DIFFERENT else expected)
 
 
 def test_one_sequence_has_no_interval() -> None:
