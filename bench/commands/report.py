@@ -7,14 +7,14 @@ from pathlib import Path
 
 from omegaconf import MISSING
 
-from bench.schema.values import FinishedRun
+from bench.schema.values import FinishedRun, Name
 
 
 @dataclass
 class ReportConfig:
     run_dir: FinishedRun = MISSING
     """Directory of a finished run."""
-    reference: str | None = None
+    reference: Name | None = None
     """Method that the others are compared with; null: as the run says, its first method unless chosen otherwise."""
 
 

@@ -17,6 +17,7 @@ from bench.schema.values import (
     Folder,
     Items,
     Jobs,
+    Name,
     OneOf,
     Range,
     Repeats,
@@ -110,5 +111,5 @@ class RunConfig:
     """Folder of exported and converted models; safe to delete."""
     title: Title = ""
     """Heading of the report."""
-    reference: str | None = None
+    reference: Name | None = None
     """Method that the others are compared with in the report; null: the first of `methods`."""
