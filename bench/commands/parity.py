@@ -135,7 +135,11 @@ def _print(made: Frames, comparison: Comparison, manifest: dict[str, Any], thres
     wanted = ["method", "lost_0px", "gained_0px", "turn_max", "jaccard", "shift", "floor"]
     flips = [head.key for head in table.heads if head.key.startswith("flip_")]
     shown = table.select([*wanted, *flips])
-    columns = [TextColumn(head.text, head.numeric, int(head.key in flips)) for head in shown.heads]
+    # Lost keypoints and the verdicts on homographies stay longest.
+    order = ["lost_0px", *flips[:1], "floor", "gained_0px", *flips[1:], "jaccard", "turn_max", "shift"]
+    columns = [
+        TextColumn(head.text, head.numeric, order.index(head.key) if head.key in order else 0) for head in shown.heads
+    ]
     rows = [[f"{cell.text} {cell.interval}".strip() for cell in row] for part in shown.sections for row in part.rows]
     print_table(columns, [TextSection(rows)], title=table.title, console=console)
     for heading, said in words(made, comparison, manifest):

@@ -276,7 +276,10 @@ def main(config: SweepConfig) -> int:
 
 def _print(summary: pd.DataFrame, labels: Mapping[str, str]) -> None:
     heads = ["method", "size (HxW)", "threads", "batch", "median ms", "95 %", "p90 ms", "decode", "GFLOP/s", "of peak"]
-    columns = [TextColumn(head, i > 1, {"decode": 1, "p90 ms": 2}.get(head, 0)) for i, head in enumerate(heads)]
+    # What is the same in all rows goes first.
+    ranks = {"GFLOP/s": 1, "of peak": 2, "p90 ms": 3, "decode": 4}
+    ranks |= {head: 4 + i for i, head in enumerate(("threads", "batch"), 1) if summary[head].nunique() == 1}
+    columns = [TextColumn(head, i > 1, ranks.get(head, 0)) for i, head in enumerate(heads)]
     rows = []
     for row in records(summary):
         network = np.isfinite(row.get("gflops", np.nan))

@@ -176,15 +176,15 @@ def short_caption(manifest: Manifest) -> str:
     return " ".join(f"{part}." for part in (data_note(manifest), note[:1].upper() + note[1:]) if part)
 
 
-def caption(manifest: Manifest) -> str:
-    """Return the conditions that belong under every table and plot, as sentences."""
+def caption(manifest: Manifest, with_models: bool = True) -> str:
+    """Return the conditions that belong under every table and plot, as sentences; the models are named by hashes."""
     model = "; ".join(f"{', '.join(names)}: {hashes}" for hashes, names in models(manifest).items())
     host = host_note(manifest)
     others = [
         protocol_note(manifest),
         seed_note(manifest),
         f"host: {host}" if host else "",
-        f"models: {model}" if model else "",
+        f"models: {model}" if model and with_models else "",
         *warnings(manifest),
     ]
     return " ".join(

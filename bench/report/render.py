@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from bench.core import names
 from bench.metrics.text import DASH
-from bench.report.conditions import Manifest, get, label, precision_label
+from bench.report.conditions import Manifest, caption, get, label, precision_label
 from bench.report.console import TextColumn, TextSection, build_table, show, terminal, width_of
 from bench.report.tables import Cell, Head, Section, Table, main_table, method_order, published_table
 from bench.summary.table import numbers
@@ -20,10 +20,22 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table as RichTable
 
-_CONSOLE = re.compile(
-    r"method|precision|(accuracy|mma)_[\d.]+px|repeatability|latency_median_ms|speedup"
-    r"|split|metric|ours|published|difference|status|source"
+_RANKS = (
+    r"method|metric|ours|published|difference|status|split|(accuracy|mma)_3px|repeatability|latency_median_ms",
+    "precision",
+    "speedup",
+    r"(accuracy|mma)_1px|source",
+    r"(accuracy|mma)_5px|repeatability_one_to_one",
+    r"(accuracy|mma)_[\d.]+px",
+    r"auc_[\d.]+px|localisation_error_px",
+    "failures",
+    "latency_p90_ms",
+    "n_matches",
+    "n_keypoints",
+    "inlier_ratio",
+    "peak_memory_mb",
 )
+"""Columns of a terminal, from those that stay to those that a narrow one leaves out first; others go before them."""
 _WIDE = 9
 """Columns from which a LaTeX table writes intervals below their values."""
 _LATEX = {
@@ -57,38 +69,46 @@ _LATEX = {
 
 
 def to_console(table: Table, width: int | None = None) -> RichTable:
-    """Return the columns a terminal shows: accuracies, median time, speed-up; published numbers.
+    """Lay a table out for a terminal: the narrower it is, the fewer columns; intervals and names stay whole.
 
     Parameters
     ----------
     table : Table
     width : int, optional
-        Columns of the terminal; intervals, shortened to two decimals, are left out below 115. None: everything.
+        Columns of the terminal. None: everything.
     """
-    shown = table.select([head.key for head in table.heads if _CONSOLE.fullmatch(head.key)])
-    intervals = width is None or width >= 115
-    columns = [TextColumn(head.text, head.numeric) for head in shown.heads]
+    columns = [TextColumn(h.text, h.numeric, _rank(h), short=_short_form(h)) for h in table.heads]
     sections = []
-    for section in shown.sections:
-        rows = [
-            [_console_cell(head, cell, intervals) for head, cell in zip(shown.heads, row, strict=True)]
-            for row in section.rows
-        ]
-        sections.append(TextSection(rows, section.title if len(shown.sections) > 1 else ""))
+    for section in table.sections:
+        rows = [list(map(_console_cell, row)) for row in section.rows]
+        sections.append(TextSection(rows, section.title if len(table.sections) > 1 else ""))
     return build_table(columns, sections, title=table.title, caption=table.caption, width=width)
 
 
-def _console_cell(head: Head, cell: Cell, intervals: bool) -> Text:
-    ratio = head.key.startswith(("accuracy", "mma", "repeatability"))
-    interval = ""
-    if cell.interval and intervals and (ratio or head.key == "difference"):
-        interval = f" {_short(cell.interval) if ratio else cell.interval}"
+def _rank(head: Head) -> int:
+    return next((rank for rank, keys in enumerate(_RANKS) if re.fullmatch(keys, head.key)), len(_RANKS))
+
+
+def _short_form(head: Head) -> Callable[[str], str] | None:
+    """``FP16/f32`` for ``FP16 weights, f32 compute``, or what stands before a comma or a bracket; 1.07× alone."""
+    if head.key == "speedup":
+        return lambda text: text.partition(" ")[0]
+    if head.key != "precision":
+        return None
+    compute = re.compile(r"(\S+) (?:weights|model), (.+) compute")
+    return lambda text: re.split(r", | \(", compute.sub(r"\1/\2", text))[0]
+
+
+def _console_cell(cell: Cell) -> Text:
+    interval = f" {_short(cell.interval)}" if cell.interval else ""
     return Text(cell.text, style="bold" if cell.best else "").append(interval, style="not bold dim")
 
 
 def _short(interval: str) -> str:
-    """Shorten ``[0.630, 0.731]`` to ``[.63,.73]``."""
-    ends = (f"{float(end):.2f}" for end in interval.strip("[]").split(", "))
+    """Shorten ``[0.630, 0.731]`` to ``[.63,.73]`` and ``[1.06×, 1.08×]`` to ``[1.06,1.08]``."""
+    ends = interval.strip("[]").replace("×", "").split(", ")
+    if all(re.fullmatch(r"[01]\.\d{3}", end) for end in ends):
+        ends = [f"{float(end):.2f}" for end in ends]
     return f"[{','.join(end.replace('0.', '.', 1) if end.startswith('0.') else end for end in ends)}]"
 
 
@@ -207,8 +227,9 @@ def print_tables(summary: Any, manifest: Manifest) -> None:
     """Print the main table, published numbers where they fit, and what was found in words to the terminal."""
     console = terminal()
     beside = published_table(summary.published, manifest)
+    main = replace(main_table(summary, manifest), caption=caption(manifest, with_models=False))
     # The caption of the main table stands just above.
-    for table in (main_table(summary, manifest), beside and replace(beside, caption=beside.note)):
+    for table in (main, beside and replace(beside, caption=beside.note)):
         if table is not None:
             show(to_console(table, width_of(console)), console)
     for sentence in summary.sentences:

@@ -52,3 +52,28 @@ def test_sections_carry_titles_and_styles() -> None:
     table = build_table(COLUMNS, [TextSection(ROWS[:1], "Viewpoint", ["bold"]), TextSection(ROWS[1:], "Illumination")])
     assert table.row_count == 4
     assert [row.style for row in table.rows] == [None, "bold", None, None]
+
+
+def test_a_short_form_is_taken_before_a_column_is_left_out() -> None:
+    columns = [TextColumn("method", False), TextColumn("precision", False, 1, short=lambda text: text[:4])]
+    section = TextSection([["superpoint_ov_fp16", "FP16 weights, f32 compute"]])
+    heads = {}
+    for width in (60, 32, 25):
+        table = build_table(columns, [section], width=width)
+        heads[width] = [str(cell) for column in table.columns for cell in column.cells]
+    assert heads == {
+        60: ["superpoint_ov_fp16", "FP16 weights, f32 compute"],
+        32: ["superpoint_ov_fp16", "FP16"],
+        25: ["superpoint_ov_fp16"],
+    }
+
+
+def test_a_remark_is_folded_before_it_is_left_out_and_a_name_is_not() -> None:
+    columns = [TextColumn("method", False), TextColumn("remark", False, 1, folds_to=12)]
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=40, force_terminal=True, color_system=None)
+    print_table(columns, [TextSection([["superpoint_ov_fp32", LONG]])], console=console)
+    text = buffer.getvalue()
+    assert "superpoint_ov_fp32" in text
+    words = [word for line in text.splitlines()[3:] for word in line.split() if word != "superpoint_ov_fp32"]
+    assert " ".join(words) == LONG

@@ -30,15 +30,52 @@ def console_lines(table: Table, width: int) -> list[str]:
     return buffer.getvalue().splitlines()
 
 
-@pytest.mark.parametrize("width", [80, 100, 120])
-def test_console_table_fits_the_terminal_and_cuts_no_number(run: SimulatedRun, width: int) -> None:
+@pytest.mark.parametrize(
+    ("width", "accuracies", "extra"),
+    [
+        (80, ["acc@3 px"], []),
+        (120, ["acc@1 px", "acc@3 px", "acc@5 px"], []),
+        (200, ["acc@1 px", "acc@3 px", "acc@5 px"], ["AUC@5 px", "failures"]),
+    ],
+)
+def test_each_width_keeps_names_intervals_times_and_speed_up(
+    run: SimulatedRun, width: int, accuracies: list[str], extra: list[str]
+) -> None:
     lines = console_lines(tables.main_table(run.summary, run.manifest), width)
     assert max(map(len, lines)) <= width
     assert "…" not in "\n".join(lines)
-    orb = next(line for line in lines if line.lstrip().startswith("orb"))
+    head = next(line for line in lines if "method" in line)
+    for name in ("precision", "ms median", "speed-up", *accuracies, *extra):
+        assert name in head
+    assert head.count("acc@") == len(accuracies)
     values = run.summary.table.set_index(["method", "split", "metric"])["value"]
-    assert f"{values['orb', 'all', 'accuracy_3px']:.3f}" in orb
-    assert orb.rstrip().endswith("×")
+    for method in run.manifest["methods"]:
+        row = next(line for line in lines if method in line)
+        assert re.search(rf"{values[method, 'all', 'accuracy_3px']:.3f} \[[\d.]+,[\d.]+\]", row)
+        assert len(re.findall(r"\[[\d.]+,[\d.]+\]", row)) >= len(accuracies) + 1
+        assert "×" in row
+
+
+def test_a_pipe_gets_every_column(run: SimulatedRun) -> None:
+    table = tables.main_table(run.summary, run.manifest)
+    text = render.to_console(table, None)
+    assert [str(column.header) for column in text.columns] == [head.text for head in table.heads]
+
+
+@pytest.mark.parametrize(
+    ("label", "short"),
+    [
+        ("FP16 weights, f32 compute", "FP16/f32"),
+        ("INT8 model, bf16 50 %, f32 50 % compute", "INT8/bf16 50 %"),
+        ("INT8 (u8 75 %, f32 25 % of convolutions)", "INT8"),
+        ("fp32, precise upscale", "fp32"),
+        ("FP32", "FP32"),
+    ],
+)
+def test_precisions_have_a_short_form(label: str, short: str) -> None:
+    form = render._short_form(Head("precision", "precision", False))
+    assert form is not None
+    assert form(label) == short
 
 
 def test_console_shortens_intervals() -> None:
