@@ -23,7 +23,8 @@ from bench.core.resources import resource
 
 _MARKER = ".verified.json"
 _TIMEOUT_S = 60
-_ELSEWHERE = "choose another folder with data_root=FOLDER"
+ELSEWHERE = "choose another folder with data_root=FOLDER"
+"""What a sentence about a folder that cannot be written ends in."""
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -43,9 +44,9 @@ def disk_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _NO_SPACE:
             raise DiskFullError(
-                f"{folder}: no space left ({error.strerror}); free some space or {_ELSEWHERE}"
+                f"{folder}: no space left ({error.strerror}); free some space or {ELSEWHERE}"
             ) from error
-        reason = f"cannot be written ({error.strerror or error}); check its rights or {_ELSEWHERE}"
+        reason = f"cannot be written ({error.strerror or error}); check its rights or {ELSEWHERE}"
         raise DataError(f"{folder}: {reason}") from error
 
 
@@ -242,7 +243,7 @@ def _check_space(lock: Lock, root: Path, *, archive_there: bool) -> None:
     if free < needed:
         raise DiskFullError(
             f"{root}: {lock.name} needs up to {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; "
-            f"free some space or {_ELSEWHERE}"
+            f"free some space or {ELSEWHERE}"
         )
 
 
@@ -288,7 +289,7 @@ def _unpack_into(archive: Path, target: Path, lock: Lock) -> None:
             with staged_folder(target) as work:
                 _unpack_checked(archive, work, lock)
     except DiskFullError as error:
-        raise DiskFullError(f"{error}, or {_ELSEWHERE}") from error
+        raise DiskFullError(f"{error}, or {ELSEWHERE}") from error
     except StoreError as error:
         raise DataError(f"{error} with data_root=FOLDER") from error
 

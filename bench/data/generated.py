@@ -14,6 +14,7 @@ import numpy as np
 from bench.core.errors import DataError, DiskFullError, StoreError
 from bench.core.files import locked, staged_folder
 from bench.core.types import Size, Transform
+from bench.data.download import ELSEWHERE
 from bench.data.warp import Image, draw_camera, limited, orbit, reference_view, relight, render
 
 TARGETS = 5
@@ -190,7 +191,7 @@ def build(kind: str, recipes: Sequence[Recipe], settings: Settings, data_root: P
                 with staged_folder(root, replace=True) as work:
                     _write(work, kind, recipes, settings, described)
     except DiskFullError as error:
-        raise DiskFullError(f"{error}, or choose another folder with data_root=FOLDER") from error
+        raise DiskFullError(f"{error}, or {ELSEWHERE}") from error
     except StoreError as error:
         raise DataError(f"{error} with data_root=FOLDER") from error
     return root
