@@ -17,9 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.check.config import IMAGES, KEYPOINTS
-from bench.core.errors import StoreError
-from bench.core.files import read_npz
-from bench.run.store import unpack
+from bench.run.store import RunStore
 
 SUBPIXEL = 16
 """Positions are stored in sixteenths of a pixel."""
@@ -62,16 +60,13 @@ def projections(descriptors: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(np.clip(values @ signs, -_FLOAT16_MAX, _FLOAT16_MAX))
 
 
-def _read(path: Path) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
-    """Keypoints (N, 2) and descriptors of a stored extraction; no keypoints where the extraction failed."""
-    if not path.is_file():
+def _read(features: Path, method: str, image: str) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
+    """Keypoints (N, 2) and descriptors of an extraction; no keypoints where it failed, or of a pairwise method."""
+    store = RunStore(features.parent)
+    found = store.read_extraction(method, image).features if store.has_extraction(method, image) else None
+    if found is None:
         return np.empty((0, 2)), None
-    arrays = read_npz(path)
-    if "xy_ref" in arrays:  # correspondences of a pair
-        return np.empty((0, 2)), None
-    if "keypoints" not in arrays:
-        raise StoreError(f"{path} holds no keypoints; repeat the run")
-    return np.asarray(arrays["keypoints"], dtype=np.float64), unpack(arrays)
+    return found.keypoints.astype(np.float64), found.descriptors
 
 
 def sample(features: Path, methods: list[str], keypoints: int = KEYPOINTS, images: int = IMAGES) -> pd.DataFrame:
@@ -82,11 +77,16 @@ def sample(features: Path, methods: list[str], keypoints: int = KEYPOINTS, image
     DataFrame
         ``method, image, x, y`` (sixteenths of a pixel), ``p0, p1`` (float16, NaN without descriptors). An image without
         keypoints has no rows.
+
+    Raises
+    ------
+    StoreError
+        If a file of features is damaged, or its arrays break the contract of `Features`.
     """
     frames = []
     for method in methods:
         for key in sampled_images(features, method, images):
-            xy, descriptors = _read(features / method / f"{key}.npz")
+            xy, descriptors = _read(features, method, key)
             if not len(xy):
                 continue
             last = max(0, round(_RANKS * len(xy)) - 1)
@@ -131,18 +131,25 @@ def compare_outputs(samples: pd.DataFrame, features: Path, methods: dict[str, st
         ``method`` (candidate's), ``image``, ``sequence``, ``keypoints_found`` (share of the samples with a keypoint
         within `keypoint_px`), ``descriptor_change`` (root-mean-square change of the descriptors of those found,
         relative to the baseline's length; NaN if none was found or there are none).
+
+    Raises
+    ------
+    StoreError
+        If a file of features is damaged, or its arrays break the contract of `Features`.
     """
     rows = [
         {"method": candidate, "image": image, "sequence": sequence_of(str(image)), **values}
         for candidate, baseline in methods.items()
-        for image, values in _lookups(samples[samples["method"] == baseline], features / candidate, keypoint_px)
+        for image, values in _lookups(samples[samples["method"] == baseline], features, candidate, keypoint_px)
     ]
     return pd.DataFrame(rows, columns=["method", "image", "sequence", "keypoints_found", "descriptor_change"])
 
 
-def _lookups(samples: pd.DataFrame, folder: Path, keypoint_px: float) -> Iterator[tuple[str, dict[str, float]]]:
+def _lookups(
+    samples: pd.DataFrame, features: Path, method: str, keypoint_px: float
+) -> Iterator[tuple[str, dict[str, float]]]:
     for image, group in samples.groupby("image", sort=True):
-        xy, descriptors = _read(folder / f"{image}.npz")
+        xy, descriptors = _read(features, method, str(image))
         expected = group[["x", "y"]].to_numpy(np.float64) / SUBPIXEL
         stored = group[["p0", "p1"]].to_numpy(np.float64)
         if not len(xy):

@@ -28,6 +28,8 @@ LEVELS = {
     "match_precision_1px": 0.40,
     "match_precision_3px": 0.65,
 }
+STORED = {"size": np.array([500, 660]), "times_ms": np.ones(3), "position": np.zeros(3, np.int32)}
+"""What a file of features holds beside the features."""
 COUNTS = {"n_matches": 450.0, "n_keypoints": 900.0}
 
 
@@ -288,6 +290,6 @@ def write_run(directory: Path, world: World, change: Change = UNCHANGED, seed: i
         path = directory / "features" / method / f"{image}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
-        np.savez(buffer, **content)
+        np.savez(buffer, **content, **STORED)
         path.write_bytes(buffer.getvalue())
     return directory

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from bench.check.outputs import compare_outputs, projections, sample, sampled_images
-from tests.check.simulate import World, features
+from bench.core.errors import StoreError
+from tests.check.simulate import STORED, World, features
 
 WORLD = World(sequences=3, methods=("superpoint",))
 SAME = {"superpoint": "superpoint"}
@@ -17,10 +18,10 @@ SAME = {"superpoint": "superpoint"}
 
 def write(folder: Path, arrays: dict[tuple[str, str], dict[str, Any]]) -> Path:
     for (method, image), content in arrays.items():
-        path = folder / method / f"{image}.npz"
+        path = folder / "features" / method / f"{image}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, **content)
-    return folder
+        np.savez(path, **content, **STORED)
+    return folder / "features"
 
 
 @pytest.fixture
@@ -59,9 +60,9 @@ def test_identical_outputs_are_found_without_change(tmp_path: Path, baseline: An
 def test_a_shift_by_one_pixel_loses_every_keypoint(tmp_path: Path, baseline: Any, arrays: Any) -> None:
     for content in arrays.values():
         content["keypoints"] = content["keypoints"] + np.float32([1, 0])
-    found = compare_outputs(baseline, write(tmp_path / "candidate", arrays), SAME, 0.5)
-    assert found["keypoints_found"].mean() < 0.05
-    wide = compare_outputs(baseline, tmp_path / "candidate", SAME, 1.0)
+    candidate = write(tmp_path / "candidate", arrays)
+    assert compare_outputs(baseline, candidate, SAME, 0.5)["keypoints_found"].mean() < 0.05
+    wide = compare_outputs(baseline, candidate, SAME, 1.0)
     assert wide["keypoints_found"].eq(1).all()
 
 
@@ -104,8 +105,8 @@ def test_failed_images_and_images_without_keypoints_lose_everything(tmp_path: Pa
 def test_several_orientations_at_one_place_are_told_apart(tmp_path: Path, arrays: Any) -> None:
     for content in arrays.values():
         content["keypoints"][1::2] = content["keypoints"][::2]
-    samples = sample(write(tmp_path / "baseline", arrays), ["superpoint"], 24, 6)
-    found = compare_outputs(samples, tmp_path / "baseline", SAME, 0.5)
+    folder = write(tmp_path / "baseline", arrays)
+    found = compare_outputs(sample(folder, ["superpoint"], 24, 6), folder, SAME, 0.5)
     assert found["descriptor_change"].max() < 1e-3
 
 
@@ -132,3 +133,25 @@ def test_projections_keep_squared_lengths_on_average() -> None:
     vectors = np.random.default_rng(0).standard_normal((4000, 128)).astype(np.float32)
     ratio = (projections(vectors) ** 2).mean() / (vectors.astype(float) ** 2).sum(axis=1).mean()
     assert ratio == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("edit", "sentence"),
+    [
+        ({"keypoints": np.zeros((300, 2))}, r"keypoints must be \(N, 2\) float32, got \(300, 2\) float64"),
+        ({"keypoints": np.zeros((300, 3), np.float32)}, r"got \(300, 3\)"),
+        ({"keypoints": np.full((300, 2), np.nan, np.float32)}, "NaN"),
+        ({"keypoints": np.full((300, 2), 5000, np.float32)}, "outside the image"),
+        ({"descriptors": np.zeros((299, 64), np.float32)}, r"descriptors must be \(300, D\)"),
+    ],
+    ids=["dtype", "shape", "nan", "outside", "short"],
+)
+def test_edited_features_are_refused_on_either_side(
+    tmp_path: Path, baseline: Any, arrays: Any, edit: dict[str, Any], sentence: str
+) -> None:
+    arrays["superpoint", "s001/6"] |= edit
+    folder = write(tmp_path / "edited", arrays)
+    with pytest.raises(StoreError, match=rf"s001/6\.npz: .*{sentence}"):
+        sample(folder, ["superpoint"], 24, 6)
+    with pytest.raises(StoreError, match=sentence):
+        compare_outputs(baseline, folder, SAME, 0.5)
