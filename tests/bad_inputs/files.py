@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
+from bench.check.baseline import write_baseline
+from bench.check.config import BaselineConfig
+from bench.config import compose
+from bench.core.files import start_checksums
+from bench.run.benchmark import run
 from tests.bad_inputs.runner import Case
 
 QUICK = ("methods=classical", "latency=off")
@@ -100,6 +109,88 @@ def _folder(name: str, make: Callable[[Path], object], *typed: str, sentence: st
     return FileCase(f"folder {name}", make, Case([*typed, *QUICK], sentence))
 
 
+@functools.cache
+def _finished() -> Path:
+    """A folder with a small real run ``run`` and its baseline ``base/b``."""
+    place = Path(tempfile.mkdtemp(prefix="bad-inputs-"))
+    run(
+        compose(
+            [
+                "methods=classical",
+                *(f"~methods.{name}" for name in ("sift", "rootsift", "brisk", "akaze", "kaze")),
+                "dataset=photos_small",
+                "dataset.viewpoint_sequences=1",
+                "dataset.illumination_sequences=1",
+                "dataset.height=96",
+                "dataset.width=128",
+                "protocol.image.short_side=96",
+                "protocol.estimator.repeats=2",
+                "bootstrap_draws=100",
+                "latency=off",
+                "keep_features=true",
+                f"run_dir={place / 'run'}",
+                f"data_root={place / 'data'}",
+            ]
+        )
+    )
+    write_baseline(BaselineConfig(run=str(place / "run"), name="b", baselines=str(place / "base")))
+    return place
+
+
+RUN_COMMANDS = {
+    "report": ("report", "run_dir={tmp}/run"),
+    "verify": ("verify", "run_dir={tmp}/run", "pairs=100"),
+    "export": ("export", "run_dir={tmp}/run", "output={tmp}/out"),
+    "check": ("check", "candidate={tmp}/run", "baseline={tmp}/base/b"),
+    "baseline": ("baseline", "run={tmp}/run", "name=x", "baselines={tmp}/baselines"),
+}
+
+
+def _run_file(
+    name: str, file: str, edit: Callable[[Path], object], commands: str, sentence: str, adopt: bool = True
+) -> list[FileCase]:
+    """A file of a finished run is edited; with `adopt`, its checksums are of the edited file."""
+
+    def make(folder: Path) -> None:
+        shutil.copytree(_finished() / "run", folder / "run")
+        shutil.copytree(_finished() / "base", folder / "base")
+        edit(folder / "run" / file)
+        if adopt:
+            (folder / "run/bench.sha256").unlink()
+            start_checksums(folder / "run", adopt=True)
+
+    return [
+        FileCase(f"{command}: {name}", make, Case(RUN_COMMANDS[command], sentence, 1 if adopt is False else 4))
+        for command in commands.split()
+    ]
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _features(name: str, key: str, edit: Callable[[Any], Any], sentence: str) -> list[FileCase]:
+    """Every command that reads features refuses edited ones; `report` reads none."""
+
+    def rewrite(path: Path) -> None:
+        arrays = dict(np.load(path))
+        np.savez(path, **(arrays | {key: edit(arrays[key])}))
+
+    file = "features/orb/i_camera/1.npz"
+    return _run_file(f"features {name}", file, rewrite, "verify export check baseline", sentence)
+
+
+def _with_first(values: Any, row: Any) -> Any:
+    values = values.copy()
+    values[0] = row
+    return values
+
+
+def _thin(folder: Path) -> None:
+    pair(folder)
+    cv2.imwrite(str(folder / "a.png"), np.random.default_rng(0).integers(0, 255, (16, 30000), np.uint8))
+
+
 SINGULAR = "1 2 3\n2 4 6\n3 6 9\n"
 MANIFESTS = {
     "empty": "",
@@ -158,6 +249,19 @@ CASES = [
     _image("HTML", b"<html>404</html>"),
     _image("a PGM without pixels", b"P5 100 100 255\n"),
     _image("a PGM of no size", b"P5 0 0 255\n"),
+    FileCase("image of 16 x 30000 px", _thin, Case(["dataset=folder", "dataset.csv={tmp}/pairs.csv", *QUICK], "a.png")),
+    *_run_file("pairs.parquet truncated", "pairs.parquet", _truncate, "report check baseline", "pairs.parquet"),
+    *_run_file("pairs.parquet truncated, listed", "pairs.parquet", _truncate, "verify", "pairs.parquet"),
+    *_features("of another type", "keypoints", lambda a: a.astype(np.float64), "float64"),
+    *_features("of text", "keypoints", lambda a: a.astype(str), "float32, got"),
+    *_features("of three columns", "keypoints", lambda a: np.c_[a, a[:, :1]], r"float32, got \(\d+, 3\)"),
+    *_features("of one dimension", "keypoints", np.ravel, "float32, got"),
+    *_features("at NaN", "keypoints", lambda a: _with_first(a, np.nan), "NaN"),
+    *_features("outside the image", "keypoints", lambda a: _with_first(a, 5000), "outside the image"),
+    *_features("with a score less", "scores", lambda a: a[:-1], "scores must be"),
+    *_features("with scores of NaN", "scores", lambda a: _with_first(a, np.nan), "NaN"),
+    *_features("with a descriptor less", "descriptors", lambda a: a[:-1], "descriptors must be"),
+    *_features("of another size", "size", lambda a: a * 0, "1.npz"),
     _weights("empty", lambda path: path.write_bytes(b"")),
     _weights("text", lambda path: path.write_text("weights")),
     _weights("no arrays", lambda path: np.savez(path)),
