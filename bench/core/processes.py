@@ -236,6 +236,11 @@ class Child:
         """Process id while the process runs."""
         return self._process.pid if self._process else None
 
+    def hang_up(self) -> None:
+        """Let the process end by itself; :meth:`close` waits for it."""
+        if self._process is not None:
+            self._channel.close()
+
     def close(self, patience_s: float = 5.0) -> None:
         """End the process; safe to call twice.
 

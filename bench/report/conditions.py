@@ -2,7 +2,7 @@
 
 Keys read from the manifest, all optional; a missing one is left out, never guessed::
 
-    title, command, started, finished, threads, rows_expected, rows_written, died
+    title, command, started, finished, threads, jobs, rows_expected, rows_written, died
     notes         sentences on what happened and lost nothing
     left_out      {name: why this host cannot run it}
     config        resolved configuration (nested mappings)
@@ -109,6 +109,12 @@ def protocol_note(manifest: Manifest) -> str:
     version = f" v{protocol['version']}" if protocol.get("version") is not None else ""
     digest = f" ({str(protocol['hash'])[:12]})" if protocol.get("hash") else ""
     return f"protocol {protocol['name']}{version}{digest}"
+
+
+def jobs_note(manifest: Manifest) -> str:
+    """Beside what the times of matching and estimation were measured; empty for one process at a time."""
+    jobs = get(manifest, "jobs", default=1)
+    return f"{jobs} processes side by side, their times as well" if jobs > 1 else ""
 
 
 def host_note(manifest: Manifest) -> str:

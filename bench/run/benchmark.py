@@ -17,7 +17,17 @@ import numpy as np
 import pandas as pd
 
 from bench.core.errors import ConfigError, DiskFullError, StoreError
-from bench.core.files import LOCK, locked, new_directory, plain, read_parquet, seal, write_atomic, write_parquet
+from bench.core.files import (
+    LOCK,
+    locked,
+    new_directory,
+    plain,
+    read_parquet,
+    seal,
+    write_atomic,
+    write_json,
+    write_parquet,
+)
 from bench.core.interruption import resumable
 from bench.core.names import safe_name, to_csv
 from bench.core.progress import progress
@@ -36,12 +46,13 @@ from bench.run.manifest import (
     conditions,
     write_manifest,
 )
+from bench.run.phases import Phases, account
 from bench.run.store import RunStore, finished_manifest, open_finished
 from bench.run.throughput import measure
 from bench.run.worker import Worker
 from bench.schema import ImportedConfig, MethodConfig, RunConfig, TimeoutsConfig
 from bench.schema.identity import protocol_hash
-from bench.summary.table import check_reference, summarise
+from bench.summary.table import STAGES, check_reference, summarise
 from bench.timing import host, noise
 
 if TYPE_CHECKING:
@@ -92,6 +103,7 @@ def run(config: RunConfig, command: list[str] | None = None) -> Run:
     BenchError
         With what was wrong, where, and what to do next. Everything measured before stays in the run directory.
     """
+    phases = Phases()
     methods, left_out = runnable(_methods(config))
     check_sizes(methods, config.protocol.image)
     if config.reference is not None:
@@ -107,7 +119,7 @@ def run(config: RunConfig, command: list[str] | None = None) -> Run:
             missing = [name for name in _TABLES if not (store.directory / name).is_file()]
             if not missing:
                 log.info("%s is finished: nothing is measured again", store.directory)
-                return _report(config, dataset, store, manifest)
+                return _report(config, dataset, store, manifest, phases)
             if not store.has_measurements():
                 raise StoreError(
                     f"{store.directory / missing[0]} is missing and the features it was made of were not kept; restore "
@@ -115,8 +127,10 @@ def run(config: RunConfig, command: list[str] | None = None) -> Run:
                 )
         if manifest is not wanted:
             log.info("continuing %s", store.directory)
-        infos, manifest = _extract(config, methods, dataset, store, _continued(wanted, manifest))
-        return _evaluate(config, dataset, infos, store, manifest)
+        phases.end("start")
+        whole = manifest is wanted
+        infos, manifest = _extract(config, methods, dataset, store, _continued(wanted, manifest), phases)
+        return _evaluate(config, dataset, infos, store, manifest, phases, whole)
 
 
 _TABLES = ("pairs.parquet", "times.parquet")
@@ -159,11 +173,17 @@ def _continued(wanted: Manifest, earlier: Manifest) -> Manifest:
         sessions=earlier.sessions,
         methods=earlier.methods,
         load_before=earlier.load_before,
+        jobs=earlier.jobs,
     )
 
 
 def _extract(
-    config: RunConfig, methods: Mapping[str, MethodConfig], dataset: DataSet, store: RunStore, manifest: Manifest
+    config: RunConfig,
+    methods: Mapping[str, MethodConfig],
+    dataset: DataSet,
+    store: RunStore,
+    manifest: Manifest,
+    phases: Phases,
 ) -> tuple[dict[str, MethodInfo], Manifest]:
     from bench.run.extraction import extract_all, items_of
 
@@ -185,6 +205,7 @@ def _extract(
         described = _described(methods, infos, known)
         manifest = replace(manifest, methods=described, load_before=manifest.load_before or host.load())
         write_manifest(store.directory, manifest)
+        phases.end("load")
         pairwise = [name for name, info in infos.items() if info.pairwise]
         incidents = extract_all(
             workers,
@@ -197,6 +218,7 @@ def _extract(
             dataset.pairs,
             pairwise,
         )
+        phases.end("extract")
         if config.latency.throughput_s > 0:
             throughput = measure(workers, items, config.protocol.image, config.latency.throughput_s)
         for name, worker in workers.items():
@@ -212,6 +234,7 @@ def _extract(
         host={**manifest.host, "library_threads": [dict(pool) for pool in host.library_threads()]},
     )
     write_manifest(store.directory, manifest)
+    phases.end("close")
     return infos, manifest
 
 
@@ -232,10 +255,20 @@ def _described(
 
 
 def _evaluate(
-    config: RunConfig, dataset: DataSet, infos: Mapping[str, MethodInfo], store: RunStore, manifest: Manifest
+    config: RunConfig,
+    dataset: DataSet,
+    infos: Mapping[str, MethodInfo],
+    store: RunStore,
+    manifest: Manifest,
+    phases: Phases,
+    whole: bool,
 ) -> Run:
-    from bench.run.evaluation import entries, evaluate_all
+    from bench.run.evaluation import entries, evaluate_all, resolve_jobs
 
+    # The workers are gone: what is timed from here on is matching and estimation, and the manifest says beside what.
+    jobs = resolve_jobs(config.jobs, manifest.rows_expected or 0, store)
+    manifest = replace(manifest, jobs=max(jobs, manifest.jobs or 1))
+    write_manifest(store.directory, manifest)
     pairs, swept = evaluate_all(
         dataset,
         entries(manifest),
@@ -243,9 +276,10 @@ def _evaluate(
         config.estimator_sweep,
         store,
         config.seed,
-        config.jobs,
+        jobs,
         config.timeouts.evaluate_s,
     )
+    phases.end("evaluate")
     if len(pairs) != manifest.rows_expected:
         raise StoreError(
             f"{store.directory}: {len(pairs)} rows written, {manifest.rows_expected} expected; "
@@ -270,7 +304,9 @@ def _evaluate(
     )
     # Last: with this the run is finished, and nothing is measured again.
     write_manifest(store.directory, manifest)
-    return _report(config, dataset, store, manifest)
+    phases.end("tables")
+    own = times["stage"].isin(STAGES) & (times["method"] != "calibration")
+    return _report(config, dataset, store, manifest, phases, times.loc[own, "ms"].sum() / 1e3 if whole else None)
 
 
 def _marked(rows: pd.DataFrame, mixed: bool) -> pd.DataFrame:
@@ -280,8 +316,18 @@ def _marked(rows: pd.DataFrame, mixed: bool) -> pd.DataFrame:
     return rows.assign(session=rows.get("session", pd.Series(0, rows.index)).fillna(0).astype(np.int64))
 
 
-def _report(config: RunConfig, dataset: DataSet, store: RunStore, manifest: Manifest) -> Run:
-    """Report a finished run, drop its features if they are not to be kept, and close the list of checksums."""
+def _report(
+    config: RunConfig,
+    dataset: DataSet,
+    store: RunStore,
+    manifest: Manifest,
+    phases: Phases,
+    stages_s: float | None = None,
+) -> Run:
+    """Report a finished run, drop its features if they are not to be kept, and close the list of checksums.
+
+    Where the time went is logged and kept in ``logs/phases.json``; the page is the same whenever it is made.
+    """
     from bench.run.drawings import draw_run
     from bench.run.evaluation import entries
 
@@ -289,7 +335,13 @@ def _report(config: RunConfig, dataset: DataSet, store: RunStore, manifest: Mani
     if not (store.directory / "report.html").is_file() and store.has_measurements():
         pairs = read_parquet(store.directory / "pairs.parquet")
         drawings = draw_run(dataset, pairs, entries(manifest), config.protocol, store, config.seed)
+    phases.end("drawings")
     finished = _render(store.directory, drawings, dataset, config.reference)
+    phases.end("report")
+    if "evaluate" in phases.seconds:
+        log.info("%s", account(phases.seconds, stages_s))
+        spent = {name: round(seconds, 3) for name, seconds in phases.seconds.items()}
+        write_json(store.directory / "logs" / "phases.json", {"seconds": spent, "stages_s": plain(stages_s)})
     if not config.keep_features:
         store.drop_features()
     seal(store.directory, refresh="logs")
@@ -423,6 +475,8 @@ def _workers(
             worker.start()
             step(name)
         yield workers
+        for worker in workers.values():
+            worker.hang_up()
 
 
 def _times(

@@ -11,6 +11,7 @@ from typing import Protocol
 import pandas as pd
 
 from bench.core.errors import WorkerError
+from bench.core.machine import memory_bytes
 from bench.core.processes import map_in_children
 from bench.core.progress import progress
 from bench.core.types import Correspondences, DataSet, EvaluatedImage, Features, Outcome, Pair, PreparedPair
@@ -23,8 +24,14 @@ from bench.run.manifest import Manifest
 from bench.run.pair import measure_pair
 from bench.run.store import Extraction, RunStore
 from bench.schema import EstimatorSweepConfig, MatcherConfig, ProtocolConfig
+from bench.timing.host import available_cpus
 
 _Rows = list[dict[str, object]]
+_ROWS_PER_PROCESS = 100
+"""Fewer are evaluated before another process has imported its libraries (about two seconds)."""
+_PROCESS_BYTES = 300_000_000
+_COPIES = 8
+"""Of the largest image's features: two images, as read and in single and double precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,27 @@ class _Found:
     swept: _Rows
     stages: _Rows
     cards: Cards | None = None
+
+
+def resolve_jobs(requested: int, n_rows: int, store: RunStore) -> int:
+    """Processes of an evaluation: `requested`, or for 0 as many as cores, memory and work are there for.
+
+    Parameters
+    ----------
+    requested : int
+    n_rows : int
+        Pairs times methods.
+    store : RunStore
+        A process holds the features of a pair, of all methods, and copies of them while it matches.
+    """
+    if requested > 0:
+        return requested
+    largest: dict[str, int] = {}
+    for path in (store.directory / "features").rglob("*.npz"):
+        method = path.relative_to(store.directory / "features").parts[0]
+        largest[method] = max(largest.get(method, 0), path.stat().st_size)
+    needed = _PROCESS_BYTES + _COPIES * sum(largest.values())
+    return max(1, min(available_cpus(), memory_bytes() // 2 // needed, n_rows // _ROWS_PER_PROCESS))
 
 
 def evaluate_all(

@@ -133,6 +133,8 @@ class Manifest:
     seeds : dict
     threads : int or None
         Per method.
+    jobs : int or None
+        Most processes that matched and estimated side by side; what they say of their times was measured so.
     host, versions, git : dict
         See :mod:`bench.timing.host`.
     rows_expected, rows_written : int or None
@@ -164,6 +166,7 @@ class Manifest:
     methods: dict[str, MethodRecord] = field(default_factory=dict)
     seeds: dict[str, Any] = field(default_factory=dict)
     threads: int | None = None
+    jobs: int | None = None
     host: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     git: dict[str, Any] = field(default_factory=dict)

@@ -13,6 +13,7 @@ Layout::
     parts/stages/<sequence>.parquet     their extractions' stage times, as the features' files hold them
     parts/times/<pass>-<block>.parquet  calibration time of a block; in later timing passes the block's times as well
     logs/<method>.log                   output of the worker process
+    logs/phases.json                    seconds of each phase of the command that finished the run
 """
 
 from __future__ import annotations

@@ -142,6 +142,10 @@ class Worker:
         """Process id while the worker runs."""
         return self._child.pid()
 
+    def hang_up(self) -> None:
+        """Let the process end by itself, beside others; :meth:`close` waits for it."""
+        self._child.hang_up()
+
     def close(self) -> None:
         """End the process; safe to call twice."""
         self._child.close()

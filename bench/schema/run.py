@@ -91,8 +91,10 @@ class RunConfig:
     """Of every draw: orders of matches, bootstrap, blocks. Same seed, same host: same accuracies."""
     threads: Threads = 0
     """Threads per method; 0: all cores this process may use, at most 8."""
-    jobs: Jobs = 1
-    """Processes that match and estimate. More than one makes match and estimate times incomparable."""
+    jobs: Jobs = 0
+    """Processes that match and estimate, after the methods were timed; 0: one for each core this process may use, fewer
+    where memory or work is short. More than one is faster and makes the times of matching and estimation those of
+    processes side by side: 1 for times that are compared."""
     bootstrap_draws: Draws = 2000
     """Of the intervals; fewer are faster and rougher."""
     data_root: Folder = "datasets"

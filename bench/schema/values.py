@@ -29,7 +29,7 @@ def max_threads() -> int:
 
 Seed = Annotated[int, Range(0, 2**32 - 1, "the random generators of TensorFlow and NumPy take 32 bits")]
 Threads = Annotated[int, Range(0, max_threads, "four times the processors of this machine")]
-Jobs = Annotated[int, Range(1, max_threads, "four times the processors of this machine")]
+Jobs = Annotated[int, Range(0, max_threads, "four times the processors of this machine")]
 Draws = Annotated[int, Range(100, 100_000, "with 1000 clusters 100 000 draws fill 1.6 GB")]
 Side = Annotated[int, Range(16, max_side, f"{BYTES_PER_PIXEL} bytes a pixel must fit the memory of this machine")]
 Keypoints = Annotated[int, Range(0, 1_000_000, "more than an image of 64 megapixels has after suppression")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ from bench.config import compose
 from bench.core.types import Context, DataSet, MethodInfo
 from bench.data import load
 from bench.features.base import Extractor, create
+from bench.run import evaluation
 from bench.run.benchmark import _times
-from bench.run.evaluation import Entry, evaluate_all
+from bench.run.evaluation import Entry, evaluate_all, resolve_jobs
 from bench.run.extraction import items_of, prepare_item
 from bench.run.store import Extraction, RunStore
 from bench.schema import EstimatorSweepConfig, RunConfig
@@ -89,6 +91,31 @@ def test_stage_times_are_those_of_the_features_where_their_parts_are_missing(sto
     for path in sorted((store.directory / "parts/stages").iterdir())[:2]:
         path.unlink()
     pd.testing.assert_frame_equal(_times(store, *arguments), times, check_exact=True)
+
+
+def test_processes_are_bound_by_cores_work_and_memory(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, cores = RunStore(stored.folder), len(os.sched_getaffinity(0))
+    assert resolve_jobs(3, 1, store) == 3
+    assert resolve_jobs(0, 199, store) == 1
+    assert 1 <= resolve_jobs(0, 10**6, store) <= cores
+    monkeypatch.setattr(evaluation, "available_cpus", lambda: 64)
+    monkeypatch.setattr(evaluation, "memory_bytes", lambda: 64 * 10**9)
+    assert resolve_jobs(0, 10**6, store) == 64
+    assert resolve_jobs(0, 1000, store) == 10
+    monkeypatch.setattr(evaluation, "memory_bytes", lambda: 2 * 10**9)
+    assert resolve_jobs(0, 10**6, store) == 3
+    monkeypatch.setattr(evaluation, "memory_bytes", lambda: 10**8)
+    assert resolve_jobs(0, 10**6, store) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no affinity masks")
+def test_a_process_bound_to_one_core_evaluates_alone(stored: Stored) -> None:
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert resolve_jobs(0, 10**6, RunStore(stored.folder)) == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 @pytest.mark.slow
