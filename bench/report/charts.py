@@ -19,7 +19,7 @@ STAGE_COLOURS = {
     "match": "#56b4e9",
     "estimate": "#cc79a7",
 }
-QUADRANTS = {"both": "#8c8c8c", "only A": "#0072b2", "only B": "#d55e00", "neither": "#d8d8d8"}
+QUADRANTS = {"both": "#6b6b6b", "only A": "#0072b2", "only B": "#d55e00", "neither": "#bdbdbd"}
 """McNemar's quadrants of two methods at one threshold."""
 ERRORS_PX = (0.05, 100.0)
 """Range of a chart of corner errors; what lies outside is drawn on its edge."""
@@ -120,9 +120,14 @@ def _scatter() -> altair.TopLevelMixin:
     import altair as alt
 
     scale = alt.Scale(type="log", domain=list(ERRORS_PX), nice=False, clamp=True)
-    x, y = alt.X("a:Q", title="corner error of A, px", scale=scale), alt.Y("b:Q", title="B, px", scale=scale)
+    x, y = (
+        alt.X("a:Q", title="corner error of A, px", scale=scale),
+        alt.Y("b:Q", title="corner error of B, px", scale=scale),
+    )
     colour = alt.Color(
-        "quadrant:N", scale=alt.Scale(domain=list(QUADRANTS), range=list(QUADRANTS.values())), legend=alt.Legend()
+        "quadrant:N",
+        scale=alt.Scale(domain=list(QUADRANTS), range=list(QUADRANTS.values())),
+        legend=alt.Legend(columns=4),
     )
     tip = ["pair:N", alt.Tooltip("a_text:N", title="A"), alt.Tooltip("b_text:N", title="B"), "quadrant:N"]
     dots = alt.Chart(alt.NamedData("pairs")).mark_point(filled=True, size=46, opacity=0.75, cursor="pointer")

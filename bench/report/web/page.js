@@ -49,13 +49,15 @@ function readAddress() {
   return true;
 }
 function writeAddress() {
-  const kept = new URLSearchParams();
+  // Keys of others, such as the open card, stay.
+  const kept = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
+  for (const key of ["t", "a", "b", ...FILTERS]) kept.delete(key);
   if (state.t !== 3) kept.set("t", state.t);
   for (const key of FILTERS) if (state[key].size) kept.set(key, [...state[key]].join(","));
   if (state.a !== firstTwo()[0]) kept.set("a", state.a);
   if (state.b !== firstTwo()[1]) kept.set("b", state.b);
   const text = kept.toString().replaceAll("%2C", ",");
-  if (text || location.hash.includes("=")) history.replaceState(null, "", text ? `#${text}` : location.pathname);
+  if (text || location.hash.includes("=")) history.replaceState(history.state, "", text ? `#${text}` : location.pathname + location.search);
 }
 function firstTwo() {
   const names = data.methods.map(m => m.name);
@@ -164,6 +166,7 @@ function flatten(table) {
 }
 function enhance(table, hidden = []) {
   const sections = flatten(table), heads = [...table.tHead.rows[0].cells];
+  for (const head of heads) head.innerHTML = broken(head.textContent.trim());
   const numeric = heads.map((head, i) => head.classList.contains("number") ? i : -1).filter(i => i >= 0);
   for (const row of table.tBodies[0].rows) for (const i of numeric) row.cells[i].dataset.order = row.cells[i].dataset.value ?? "";
   const name = heads.findIndex(head => head.dataset.key);
@@ -185,6 +188,9 @@ function enhance(table, hidden = []) {
   }));
   describe(table);
 }
+
+// Long names may break behind an underscore.
+const broken = name => element("span", {textContent: name}).innerHTML.replaceAll("_", "_<wbr>");
 
 /* ---- Definitions: on hover and on focus ---- */
 
@@ -314,10 +320,10 @@ function makePairs() {
     data: rows, deferRender: true, pageLength: 10, autoWidth: false, order: [], searching: true,
     columns: [
       {title: "pair", render: (i, kind) => kind === "display" ? `<button type="button" class="pair" data-pair="${i}"></button>` : data.pairs[i]},
-      {title: "split"}, ...data.methods.map(m => ({title: element("span", {textContent: m.label}).outerHTML, ...code})),
+      {title: "split"}, ...data.methods.map(m => ({title: broken(m.label), ...code})),
     ],
     createdRow: (row, [i]) => { $("button.pair", row).textContent = data.pairs[i]; },
-    language: {search: "Find"}, layout: {topStart: "info", topEnd: "search", bottomStart: null, bottomEnd: "paging"},
+    language: {search: "Find"}, layout: {topStart: {buttons: [{extend: "colvis", text: "Columns", columns: ":gt(0)"}]}, topEnd: "search", bottomStart: "info", bottomEnd: "paging"},
   });
   pairGrid.search.fixed("filters", (_, row) => passing.has(row[0]));
   table.addEventListener("click", event => {
