@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +80,6 @@ def test_a_full_size_report_stays_below_five_megabytes(run: SimulatedRun, tmp_pa
     assert path.stat().st_size < 5_000_000
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 @pytest.mark.parametrize(
     ("content", "message"),
     [

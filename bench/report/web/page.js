@@ -201,7 +201,7 @@ function describe(from) {
     head.removeAttribute("title");
     const target = $(".dt-column-order, [tabindex]", head) ?? head;
     if (!target.matches("[tabindex], button, a")) target.tabIndex = 0;
-    target.setAttribute("aria-description", head.dataset.meaning);
+    target.setAttribute("aria-describedby", "tip");
   }
 }
 function showTip(event) {
