@@ -270,6 +270,8 @@ def main(config: SweepConfig) -> int:
         for kind in ("png", "svg"):
             write_atomic(directory / "plots" / f"{name}.{kind}", to_bytes(figure, kind))
     _print(summary, labels)
+    if "gflops" in summary:
+        print(peak_note(summary))
     print(f"sweep: {directory.resolve()}")
     return 0
 
@@ -298,3 +300,21 @@ def _print(summary: pd.DataFrame, labels: Mapping[str, str]) -> None:
             ]
         )
     print_table(columns, [TextSection(rows)], title="Latency per image: preprocess, infer and decode")
+
+
+def peak_note(summary: pd.DataFrame) -> str:
+    """What GFLOP/s and the share of the peak are, with the algorithm that is counted and the peaks that were measured.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        As :func:`summarise` gives it.
+    """
+    peaks = summary.dropna(subset=["peak_gflops"]).groupby("threads")["peak_gflops"].first()
+    measured = ", ".join(f"{peak:.0f} on {n} thread{'' if n == 1 else 's'}" for n, peak in peaks.items())
+    return (
+        "GFLOP/s: operations of direct convolution (two a multiply-accumulate), whatever the runtime does, over the "
+        "median inference time.\n"
+        f"Peak: single-precision matrix product of NumPy's BLAS, measured after the sweep: {measured} GFLOP/s. "
+        "Winograd's algorithm and arithmetic in 16 or 8 bits can exceed it."
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bench.commands.sweep import peak_note, summarise
 from bench.config import compose
 from bench.core.errors import ConfigError
 
@@ -49,10 +50,38 @@ def test_a_sweep_has_a_row_for_every_combination_it_can_run(tmp_path: Path) -> N
     assert network["gflops"].iloc[0] == pytest.approx(
         2 * network["gmac"].iloc[0] / network["infer_ms"].iloc[0] * 1e3, rel=1e-3
     )
+    share = network["gflops"].iloc[0] / network["peak_gflops"].iloc[0]
+    assert network["share_of_peak"].iloc[0] == pytest.approx(share, rel=1e-3)
+    assert f"{network['peak_gflops'].iloc[0]:.0f} on 1 thread" in " ".join(result.stdout.split())
     # Two images with two repeats are too few for an interval of the median.
     assert table["low"].isna().all()
     assert (table["median_ms"] > 0).all()
     assert (tmp_path / "sweep/plots/latency_by_resolution.svg").is_file()
+
+
+def test_the_peak_of_each_number_of_threads_is_named_with_the_algorithm_that_is_counted() -> None:
+    rows = pd.DataFrame(
+        {
+            "method": ["superpoint_tf", "superpoint_tf", "sift", "sift"] * 2,
+            "height": 480,
+            "width": 640,
+            "threads": [1] * 4 + [2] * 4,
+            "batch": 1,
+            "item": ["a", "b"] * 4,
+            "repeat": 0,
+            "stage": "infer",
+            "ms": [500.0] * 4 + [250.0] * 4,
+        }
+    )
+    methods = compose(["methods=default"]).methods
+    summary = summarise(rows, methods, {1: 200.4, 2: 400.0})
+    # 26.1 GMAC by direct convolution in half a second.
+    network = summary[summary["method"] == "superpoint_tf"]
+    assert network["gflops"].tolist() == pytest.approx([104.4, 208.8], rel=5e-3)
+    assert network["share_of_peak"].tolist() == pytest.approx([104.4 / 200.4, 208.8 / 400], rel=5e-3)
+    note = peak_note(summary)
+    assert "direct convolution" in note
+    assert "200 on 1 thread, 400 on 2 threads GFLOP/s" in note
 
 
 @pytest.mark.parametrize(("override", "words"), [("sizes=[480]", "480x640"), ("batches=[0]", "allowed: 1 to 1024")])
