@@ -13,35 +13,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import guide
 from bench.commands import COMMANDS, main_of
 from bench.core import interruption
 
-OPTIONS = (
-    "--help",
-    "-h",
-    "--version",
-    "-V",
-    "--cfg",
-    "-c",
-    "--resolve",
-    "--package",
-    "-p",
-    "--multirun",
-    "-m",
-    "--run",
-    "-r",
-    "--config-dir",
-    "-cd",
-    "--info",
-    "-i",
-    "--hydra-help",
-    "--shell-completion",
-    "-sc",
-)
-"""Options of the command line. Hydra's --experimental-rerun is not among them: it unpickles a file."""
+log = logging.getLogger(__name__)
 _CHOICES = {
     "--cfg": ("job", "hydra", "all"),
     "-c": ("job", "hydra", "all"),
+    "--completion": ("bash", "zsh", "fish"),
     "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
 }
 _TAKES_VALUE = ("--package", "-p", "--config-dir", "-cd")
@@ -54,6 +34,10 @@ READER_GONE = 128 + 13
 
 def main() -> None:
     """Entry point of the console script; exits with the command's code (docs/check.md has the table)."""
+    if "_ARGCOMPLETE" in os.environ:
+        from bench import completion
+
+        completion.answer()
     interruption.watch()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -96,15 +80,32 @@ def _main(name: str, arguments: list[str]) -> int:
         hint = f"; did you mean {close[0]}?" if close else "."
         raise ConfigError(f"unknown command {arguments[0]!r}{hint} Allowed: {', '.join(COMMANDS)}")
     overrides = check_options(arguments)
-    if {"--help", "-h"} & set(arguments):
-        from bench import guide
+    if arguments and arguments[0].partition("=")[0] == "--completion":
+        from bench import completion
 
+        print(completion.shell_code(arguments[0].partition("=")[2] or arguments[1]))
+        return 0
+    if {"--help", "-h"} & set(arguments):
         print(guide.of_command(name) if name in sys.argv[1:] else guide.overview())
         return 0
     if not COMMANDS[name].schema:
         return main_of(name)(overrides)
-    sys.argv = [sys.argv[0], *arguments]
+    quiet, verbose = ({"--quiet", "-q"} & set(arguments), {"--verbose", "-v"} & set(arguments))
+    if quiet and verbose:
+        raise ConfigError("--quiet and --verbose are not possible together; give one of them")
+    _log(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+    sys.argv = [sys.argv[0], *(word for word in arguments if word not in {*quiet, *verbose})]
     return _execute(name, overrides)
+
+
+def _log(level: int) -> None:
+    """Send messages to standard error: warnings alone (``-q``), information, or details with their time (``-v``)."""
+    detailed = level == logging.DEBUG
+    form = "%(asctime)s %(name)s: %(message)s" if detailed else "%(message)s"
+    # Details are ours; those of the libraries would bury them.
+    logging.basicConfig(level=max(level, logging.INFO), format=form, stream=sys.stderr)
+    logging.getLogger("bench").setLevel(logging.NOTSET if level == logging.INFO else level)
+    logging.captureWarnings(True)
 
 
 def check_options(arguments: Sequence[str]) -> list[str]:
@@ -124,10 +125,10 @@ def check_options(arguments: Sequence[str]) -> list[str]:
             overrides.append(argument)
             continue
         option, equals, value = argument.partition("=")
-        if option not in OPTIONS:
-            close = difflib.get_close_matches(option, OPTIONS, n=1, cutoff=0.7)
+        if option not in guide.OPTIONS:
+            close = difflib.get_close_matches(option, guide.OPTIONS, n=1, cutoff=0.7)
             hint = f"; did you mean {close[0]}?" if close else "."
-            raise ConfigError(f"unknown option {option}{hint} Allowed: {', '.join(OPTIONS)}")
+            raise ConfigError(f"unknown option {option}{hint} Allowed: {', '.join(guide.OPTIONS)}")
         if option in ("-i", "--info"):
             if equals and value not in _CHOICES["--info"]:
                 raise ConfigError(f"{argument} is not possible; allowed: {', '.join(_CHOICES['--info'])}")
@@ -147,8 +148,6 @@ def check_options(arguments: Sequence[str]) -> list[str]:
 
 
 def _execute(command: str, overrides: Sequence[str]) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.captureWarnings(True)
     codes: list[int] = []
     errors: list[Exception] = []
 
@@ -159,6 +158,7 @@ def _execute(command: str, overrides: Sequence[str]) -> int:
         try:
             made = validated(config, HydraConfig.get().overrides.task)
             check_inputs(made)
+            log.debug("%s: composed and checked; %s", command, " ".join(HydraConfig.get().overrides.task))
             codes.append(int(main_of(command)(made)))
         except Exception as error:
             # Hydra would print a line of its own before ours.

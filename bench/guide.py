@@ -15,6 +15,32 @@ from bench.core.resources import resource
 if TYPE_CHECKING:
     from bench.schema.describe import Key
 
+OPTIONS = (
+    "--help",
+    "-h",
+    "--version",
+    "-V",
+    "--quiet",
+    "-q",
+    "--verbose",
+    "-v",
+    "--cfg",
+    "-c",
+    "--resolve",
+    "--package",
+    "-p",
+    "--multirun",
+    "-m",
+    "--run",
+    "-r",
+    "--config-dir",
+    "-cd",
+    "--info",
+    "-i",
+    "--hydra-help",
+    "--completion",
+)
+"""Options of the command line. Hydra's --experimental-rerun is not among them: it unpickles a file."""
 _PIPE_WIDTH = 100
 
 
@@ -37,6 +63,9 @@ def overview() -> str:
             "  --help, -h      of a command: its keys, their values and meaning, its presets",
             "  --cfg job       print the composed configuration as YAML and end",
             "  --multirun, -m  a run for each of comma-separated values: bench -m protocol=strict,paper",
+            "  --quiet, -q     results and warnings only: no progress, no information",
+            "  --verbose, -v   more of what is done, with times",
+            '  --completion SHELL  of bash, zsh or fish: eval "$(bench --completion bash)" in its start-up file',
             "  --version, -V",
         ]
     )

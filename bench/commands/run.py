@@ -12,7 +12,6 @@ from bench.schema import RunConfig
 def main(config: RunConfig) -> int:
     """Run the benchmark; 1 if the death of a worker lost pairs."""
     finished = run(config, sys.argv[1:])
-    print_tables(finished.summary, finished.manifest)
     for note in finished.manifest["notes"]:
         print(f"note: {note}")
     died = finished.manifest["died"]
@@ -20,5 +19,7 @@ def main(config: RunConfig) -> int:
         print(
             f"the worker of {', '.join(died)} died; the pairs concerned count as failed, see {finished.path / 'logs'}"
         )
+    # What was found stands last, where one looks.
+    print_tables(finished.summary, finished.manifest)
     print(f"report: {finished.report.resolve()}")
     return 1 if died else 0

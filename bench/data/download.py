@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from bench.core.errors import DataError, DiskFullError, StoreError
 from bench.core.files import locked, staged_folder
+from bench.core.progress import quiet
 from bench.core.resources import resource
 
 _MARKER = ".verified.json"
@@ -168,6 +169,7 @@ class _Bar:
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
+            disable=quiet(),
         )
         self._task = self._progress.add_task(description, total=None)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from bench.core.errors import DataError, DiskFullError, StoreError
 from bench.core.files import locked, staged_folder
+from bench.core.progress import track
 from bench.core.types import Size, Transform
 from bench.data.download import ELSEWHERE
 from bench.data.warp import Image, draw_camera, limited, orbit, reference_view, relight, render
@@ -201,18 +202,8 @@ def _write(
     folder: Path, kind: str, recipes: Sequence[Recipe], settings: Settings, described: Mapping[str, object]
 ) -> None:
     files = {}
-    for recipe in _tracked(recipes, kind):
+    for recipe in track(recipes, f"Making image pairs ({kind})"):
         for name, file_digest in make_sequence(recipe, settings, folder / recipe.name).items():
             files[f"{recipe.name}/{name}"] = file_digest
     index = {"recipe": described, "made_with": {"opencv": cv2.__version__, "numpy": np.__version__}, "files": files}
     (folder / _INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
-
-
-def _tracked(recipes: Sequence[Recipe], kind: str) -> Sequence[Recipe]:
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return track(  # type: ignore[return-value]
-        recipes, description=f"Making image pairs ({kind})", console=console, transient=True
-    )

@@ -13,6 +13,7 @@ import numpy as np
 
 from bench.core.errors import DataError
 from bench.core.names import safe_key
+from bench.core.progress import track
 from bench.core.types import DataSet, ImageRef, Pair, Transform
 from bench.data.images import decode_image, findings, read_bytes
 from bench.data.plausible import Thumbnail, impossible, suspicious, thumbnail
@@ -150,14 +151,8 @@ class _Checked:
 
 def _checked_images(paths: Sequence[Path], name: str) -> dict[Path, _Checked]:
     """Decode each file."""
-    from rich.console import Console
-    from rich.progress import track
-
-    quiet = len(paths) < _PROGRESS_FROM_IMAGES
     checked = {}
-    for path in track(
-        paths, description=f"Checking images of {name}", console=Console(stderr=True), transient=True, disable=quiet
-    ):
+    for path in paths if len(paths) < _PROGRESS_FROM_IMAGES else track(paths, f"Checking images of {name}"):
         data = read_bytes(path)
         image = decode_image(data, path)
         checked[path] = _Checked(hashlib.sha256(data).hexdigest(), thumbnail(image), tuple(findings(data, path)))

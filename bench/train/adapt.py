@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from bench.core.errors import ConfigError, DataError
 from bench.core.files import staged_file
+from bench.core.progress import track
 from bench.core.types import Size
 from bench.models.network import CELL_PX, build_network
 from bench.models.weights import load_weights, set_network_weights
@@ -274,8 +275,6 @@ def adapt_folder(
     DataError, ModelError
         If the photographs or the weights are unusable.
     """
-    from rich.progress import track
-
     paths = list_photographs(data)
     settings: dict[str, Any] = {"seed": seed, "dtype": dtype, "adapt": asdict(config)}
     del settings["adapt"]["weights"]
@@ -286,7 +285,7 @@ def adapt_folder(
     if config.detector != "magicpoint":
         detectors.append(corner_detector("harris" if config.detector == "harris" else "shi_tomasi", config))
     out.mkdir(parents=True, exist_ok=True)
-    for path in track(paths, description="adapt"):
+    for path in track(paths, "adapt"):
         target = label_path(out, Path(data), path)
         if target.is_file():
             with np.load(target, allow_pickle=False) as archive:

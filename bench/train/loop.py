@@ -14,6 +14,7 @@ import numpy as np
 
 from bench.core.errors import ConfigError, ModelError
 from bench.core.files import staged_file
+from bench.core.progress import progress
 from bench.models.weights import network_variables, network_weights, save_weights
 from bench.train.backend import compiled
 from bench.train.config import OptimizerConfig
@@ -199,15 +200,6 @@ def fit(stage: Stage, directory: Path, cadence: Cadence) -> Path:
     ModelError
         If the loss stops being finite.
     """
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     directory.mkdir(parents=True, exist_ok=True)
     checkpoint, log, weights = (directory / name for name in ("checkpoint.npz", "log.csv", "weights.npz"))
     learner = _make_learner(stage)
@@ -220,16 +212,8 @@ def fit(stage: Stage, directory: Path, cadence: Cadence) -> Path:
     started = last_checkpoint = last_entry = time.monotonic()
     started -= seconds
     images_seen, shape = 0, None
-    columns = (
-        TextColumn("[bold]{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[losses]}"),
-    )
-    with Progress(*columns) as progress:
-        task = progress.add_task(stage.name, total=stage.steps, completed=step, losses="")
+    said = ""
+    with progress(stage.name, stage.steps, step) as show:
         while step < stage.steps:
             images, targets = stage.batch(step)
             if images.shape != shape:
@@ -239,7 +223,7 @@ def fit(stage: Stage, directory: Path, cadence: Cadence) -> Path:
             results = learner.train_on_batch(images, targets, return_dict=True)
             step += 1
             images_seen += len(images)
-            progress.update(task, completed=step)
+            show(said)
             if step % cadence.log_every_steps == 0 or step == stage.steps:
                 now = time.monotonic()
                 values = {name: float(results[name]) for name in stage.loss_names}
@@ -256,7 +240,7 @@ def fit(stage: Stage, directory: Path, cadence: Cadence) -> Path:
                 learner.reset_metrics()
                 last_entry, images_seen = now, 0
                 _write_log(log, rows)
-                progress.update(task, losses=" ".join(f"{name} {value:.3f}" for name, value in values.items()))
+                said = " ".join(f"{name} {value:.3f}" for name, value in values.items())
             if time.monotonic() - last_checkpoint >= cadence.checkpoint_every_s or step == stage.steps:
                 _write_checkpoint(checkpoint, stage, learner, step)
                 if rows:
