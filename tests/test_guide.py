@@ -80,7 +80,7 @@ def test_the_help_of_a_command_explains_every_key_it_has(name: str) -> None:
 @pytest.mark.parametrize(
     ("command", "key", "takes", "default", "meaning"),
     [
-        ("run", "jobs", "whole number, 1 to", "", "Processes that match"),
+        ("run", "threads", "whole number, 0 to", "0", "Threads per method"),
         ("run", "timeouts.load_s", "number, 1 to 604800", "3600", "A method: convert and load its model"),
         ("run", "allow_mixed", "true | false", "false", "Continue a run under another host"),
         ("check", "on_inconclusive", "inconclusive | pass | fail", "inconclusive", "Exit code"),
