@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.core.types import Context, EvaluatedImage
+from bench.core.types import Context, DataSet, EvaluatedImage
+from bench.data import load
 from bench.features.base import create
 from bench.features.superpoint import SuperPointExtractor
 from bench.models.store import saved_model
-from bench.schema import HomographicAdaptationConfig, ModelConfig, NmsConfig, SuperPointConfig
+from bench.schema import HomographicAdaptationConfig, ModelConfig, NmsConfig, PhotosConfig, SuperPointConfig
 
 Make = Callable[..., SuperPointExtractor]
 
@@ -40,6 +41,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "models"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def views(cache: Path) -> DataSet:
+    """Six views of a photograph of 240x320 (HxW) under known homographies, five pairs."""
+    return load(PhotosConfig(viewpoint_sequences=1, illumination_sequences=0, height=240, width=320), cache / "data")
 
 
 @pytest.fixture(scope="session")

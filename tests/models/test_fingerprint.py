@@ -42,12 +42,18 @@ def test_the_magicpoint_of_2018_takes_255(shared: Path) -> None:
     assert read_fingerprint(shared / "models/magic-point_02-12-2018", input_scale=1.0).input_scale == 1.0
 
 
-def test_graph_agrees_with_tensorflows_own_parser(shared: Path) -> None:
+def test_the_graph_of_the_package(builtin: Path) -> None:
+    found = read_fingerprint(builtin)
+    assert (found.input_scale, found.channels, found.batch, found.descriptors) == (1.0, 1, None, True)
+    assert found.outputs("sparse") == ("prob", "descriptors_raw")
+    assert set(found.outputs("full")) == {"descriptors", "descriptors_raw", "logits", "pred", "prob", "prob_nms"}
+
+
+def test_graph_agrees_with_tensorflows_own_parser(superpoint: Path) -> None:
     saved_model_pb2 = pytest.importorskip("tensorflow.core.protobuf.saved_model_pb2")
-    directory = shared / "models/sp_v6_graph_int8_weights"
-    message = saved_model_pb2.SavedModel.FromString((directory / "saved_model.pb").read_bytes())
+    message = saved_model_pb2.SavedModel.FromString((superpoint / "saved_model.pb").read_bytes())
     expected = {node.name: (node.op, tuple(node.input)) for node in message.meta_graphs[0].graph_def.node}
-    assert {n.name: (n.op, n.inputs) for n in read_saved_model(directory).nodes} == expected
+    assert {n.name: (n.op, n.inputs) for n in read_saved_model(superpoint).nodes} == expected
 
 
 def test_three_channels_are_refused(tmp_path: Path) -> None:
