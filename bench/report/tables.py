@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 DETECTOR_TITLE = "Keypoint repeatability and time"
 BEST_NOTE = (
-    "Brackets: 95 % interval. Bold: best, or not distinguishable from the best by the paired interval and the noise "
-    "floor where the two were compared, else by overlapping intervals; nothing is bold where no method stands out."
+    "Brackets: 95 % interval. Bold: no method is better beyond noise, by paired comparison with the best of the column "
+    "(Holm over its methods); a column without bold tells no two apart."
 )
 NOISE_NOTE = " ±: what the order of the matches alone changes in the robust estimation (order noise, 95 %)."
 
@@ -118,9 +118,9 @@ def metric_table(
     wanted : sequence of str
         Metric names or patterns, see `bench.report.columns`.
     summary : bench.summary.table.Summary
-        ``table`` and ``differences`` are read.
+        ``table`` is read.
     """
-    lookup = Lookup(summary.table, getattr(summary, "differences", None))
+    lookup = Lookup(summary.table)
     chosen = choose(lookup.metrics, wanted)
     if not chosen:
         return None
@@ -132,7 +132,7 @@ def metric_table(
     sections = []
     for split in lookup.splits if splits is None else splits:
         shown = [c for c in chosen if per_split(c) or split == "all"]
-        best = {c.name: lookup.best(split, c) for c in shown}
+        best = {c.name: lookup.best(split, c.name) for c in shown}
         rows = [
             (
                 Cell(label(manifest, method)),

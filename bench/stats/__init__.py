@@ -34,6 +34,7 @@ from bench.stats.intervals import (
     median_interval,
     quantile,
     quantile_interval,
+    share_comparison,
     share_difference,
     share_interval,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "quantile_ratio",
     "ratio_comparison",
     "required_clusters",
+    "share_comparison",
     "share_difference",
     "share_interval",
     "spread_of",

@@ -102,20 +102,22 @@ class Comparison:
         """
         if any(math.isnan(end) for end in self.limits(0.95)):
             return math.nan
-
-        def left_out(p: float) -> bool:
-            low, high = self.limits(1 - p)
-            return low > null or high < null
-
-        if not left_out(_LARGEST_P):
+        if not self.leaves_out(null, _LARGEST_P):
             return 1.0
         if self.standard_error == 0:
             return 2.0 ** (1 - self.n_clusters)
         low, high = _SMALLEST_LOG10_P, 0.0
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
-            low, high = (low, middle) if left_out(10.0**middle) else (middle, high)
+            low, high = (low, middle) if self.leaves_out(null, 10.0**middle) else (middle, high)
         return float(10.0**high)
+
+    def leaves_out(self, null: float, alpha: float) -> bool:
+        """Whether the p-value of `null` is at most `alpha`; False without an interval."""
+        low, high = self.limits(1 - alpha)
+        if not (low > null or high < null):
+            return False
+        return self.standard_error != 0 or 2.0 ** (1 - self.n_clusters) <= alpha
 
 
 NO_INTERVAL = Interval(math.nan, math.nan, math.nan)

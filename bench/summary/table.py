@@ -1,9 +1,9 @@
 """Rows in, tables out: every number that a report prints is computed here.
 
-``Summary.table`` is tidy: [method, split, metric, value, low, high, unit, n_pairs, n_sequences]. Intervals are 95 %
-intervals over sequences (over timing blocks for latencies), see :mod:`bench.stats.intervals`. ``Summary.differences``
-compares each method with a reference method on the same pairs; its p-values are Holm's over the methods compared in one
-split and metric. :mod:`bench.metrics.columns` defines each metric.
+``Summary.table`` is tidy: [method, split, metric, value, low, high, unit, n_pairs, n_sequences, best]. Intervals are
+95 % intervals over sequences (over timing blocks for latencies), see :mod:`bench.stats.intervals`.
+``Summary.differences`` compares each method with a reference method on the same pairs; its p-values are Holm's over the
+methods compared in one split and metric. :mod:`bench.metrics.columns` defines each metric.
 """
 
 from __future__ import annotations
@@ -39,12 +39,13 @@ from bench.stats import (
     quantile_interval,
     ratio_comparison,
 )
+from bench.summary.marks import marked
 from bench.summary.measures import Measure, failure_counts, measures
 from bench.summary.published import compare
 from bench.summary.verdict import verdict
 from bench.timing.noise import machine, widen
 
-TABLE = ("method", "split", "metric", "value", "low", "high", "unit", "n_pairs", "n_sequences")
+TABLE = ("method", "split", "metric", "value", "low", "high", "unit", "n_pairs", "n_sequences", "best")
 DIFFERENCES = (
     "method",
     "reference",
@@ -89,7 +90,8 @@ class Summary:
     Attributes
     ----------
     table : DataFrame
-        One row per method, split and metric; ``low`` and ``high`` are NaN where there is no interval.
+        One row per method, split and metric; ``low`` and ``high`` are NaN where there is no interval. ``best``: no
+        method of the column is better beyond noise, while another is told from it; see :mod:`bench.summary.marks`.
     differences : DataFrame
         One row per method, split and metric: method minus reference on the same pairs; for ``speedup``, which has
         the split all only, the ratio minus 1. ``p_value`` is that of "no difference", ``p_noninferiority`` that of
@@ -244,15 +246,22 @@ def summarise_rows(
         part = pairs if split == "all" else pairs[pairs["split"] == split]
         by_method = {m: part[part["method"] == m].sort_values("pair", kind="stable") for m in methods}
         found = {m: measures(rows, protocol) for m, rows in by_method.items() if len(rows)}
-        for method in found:
-            table += _pair_metrics(method, split, by_method[method], found[method], settings)
         base = reference if reference in found else next(iter(found), "")
+        for method in found:
+            if by_method[method]["pair"].tolist() != by_method[base]["pair"].tolist():
+                raise ValueError(f"rows of {method} and {base} are not the same pairs; a run must have every pair once")
+        best = _best_pairs(by_method, found, settings)
+        for method in found:
+            rows = _pair_metrics(method, split, by_method[method], found[method], settings)
+            table += [row | {"best": method in best.get(str(row["metric"]), ())} for row in rows]
         for method in found:
             if method != base:
                 differences += _differences(method, base, split, by_method, found, settings)
+    images = {method: own for method in methods if len(own := image_times(times, method))}
+    best = _best_times(images, settings)
     for method in methods:
-        found_times, speedup = _times(method, times, pairs, settings)
-        table += found_times
+        rows, speedup = _times(method, images, machine(times), pairs, settings)
+        table += [row | {"best": method in best.get(str(row["metric"]), ())} for row in rows]
         differences += speedup
         table += _costs(method, infos.get(method, {}))
     rank = {name: number for number, name in enumerate(methods)}
@@ -265,7 +274,7 @@ def _row(
     method: str, split: str, metric: str, interval: Interval, n_pairs: float = math.nan, n_sequences: float = math.nan
 ) -> dict[str, object]:
     unit = column(metric).unit
-    cells = (method, split, metric, interval.value, interval.low, interval.high, unit, n_pairs, n_sequences)
+    cells = (method, split, metric, interval.value, interval.low, interval.high, unit, n_pairs, n_sequences, False)
     return dict(zip(TABLE, cells, strict=True))
 
 
@@ -361,10 +370,7 @@ def _differences(
     settings: _Settings,
 ) -> Rows:
     """Method minus reference, metric by metric, on the pairs both have a value for; p-values of this method alone."""
-    rows, base = by_method[method], by_method[reference]
-    if rows["pair"].tolist() != base["pair"].tolist():
-        raise ValueError(f"rows of {method} and {reference} are not the same pairs; a run must have every pair once")
-    codes, _ = cluster_codes(rows["sequence"].to_numpy())
+    codes, _ = cluster_codes(by_method[method]["sequence"].to_numpy())
     # Of the MMA curve only the points at the thresholds of the homography are compared.
     compared = {threshold_name("mma", t) for t in settings.protocol.homography.thresholds_px}
     skipped = {threshold_name("mma", t) for t in settings.protocol.mma_px} - compared
@@ -470,22 +476,66 @@ def _latency(ms: ArrayLike, blocks: NDArray[np.int64], q: float, disturbed: pd.D
     return Interval(found.value, low, high)
 
 
-def _times(method: str, times: pd.DataFrame, pairs: pd.DataFrame, settings: _Settings) -> tuple[Rows, Rows]:
+def _best_pairs(
+    by_method: Mapping[str, pd.DataFrame], found: Mapping[str, Mapping[str, Measure]], settings: _Settings
+) -> dict[str, set[str]]:
+    """Metric -> methods that no method is better than beyond noise, on one split."""
+    codes = {m: cluster_codes(by_method[m]["sequence"].to_numpy())[0] for m in found}
+    result = {}
+    for metric in dict.fromkeys(name for own in found.values() for name in own):
+        having = {m: own[metric] for m, own in found.items() if metric in own}
+
+        def compare(best: str, method: str, having: dict[str, Measure] = having) -> tuple[Comparison, float] | None:
+            ours, theirs = having[method], having[best]
+            keep = ours.defined & theirs.defined
+            if ours.kind == "geometric":
+                return COMPARISON_OF["mean"](ours.terms, theirs.terms, codes[best]), 0.0
+            floor = 0.0
+            if ours.column.unit == "share" and min(ours.values.shape[1], theirs.values.shape[1]) > 1:
+                floor = difference_noise(order_noise(ours.terms), order_noise(theirs.terms))
+            return _comparison(ours.masked(keep), theirs.masked(keep), codes[best], settings), floor
+
+        values = {m: measure.value for m, measure in having.items()}
+        result[metric] = marked(values, column(metric), compare)
+    return result
+
+
+def _best_times(images: Mapping[str, pd.DataFrame], settings: _Settings) -> dict[str, set[str]]:
+    """Metric -> methods that no method is faster than beyond noise; ratios of quantiles over the blocks of both."""
+    result = {}
+    kinds = [("latency_median_ms", "ms", 0.5), ("latency_p90_ms", "ms", 0.9), *((f"{s}_ms", s, 0.5) for s in STAGES)]
+    for metric, source, q in kinds:
+
+        def compare(best: str, method: str, source: str = source, q: float = q) -> tuple[Comparison, float]:
+            (a, blocks_a), (b, blocks_b) = (
+                (images[m][source].to_numpy(np.float64), images[m]["block"].to_numpy()) for m in (method, best)
+            )
+            return ratio_comparison(a, blocks_a, b, blocks_b, q, settings.draws, settings.seed), 0.0
+
+        values = {m: float(np.quantile(own[source], q)) for m, own in images.items()}
+        if all(own[source].gt(0).all() for own in images.values()):
+            result[metric] = marked(values, column(metric), compare, null=1.0)
+    result["speedup"] = result.get("latency_median_ms", set())
+    return result
+
+
+def _times(
+    method: str, images: Mapping[str, pd.DataFrame], disturbed: pd.DataFrame, pairs: pd.DataFrame, settings: _Settings
+) -> tuple[Rows, Rows]:
     """Latency of extraction, of its stages, of matching and estimation; and the row of the speed-up's difference."""
     draws, seed = settings.draws, settings.seed
     result: Rows = []
     compared: Rows = []
-    own = image_times(times, method)
-    if len(own):
-        disturbed = machine(times)
+    own = images.get(method)
+    if own is not None:
         ms, blocks = own["ms"].to_numpy(np.float64), own["block"].to_numpy()
         for metric, q in (("latency_median_ms", 0.5), ("latency_p90_ms", 0.9)):
             result.append(_row(method, "all", metric, _latency(ms, blocks, q, disturbed)))
         bound = early_stopping_percentile(ms, 0.99).value
         if not math.isnan(bound):
             result.append(_row(method, "all", "latency_p99_ms", _plain(bound)))
-        base = own if method == settings.reference else image_times(times, settings.reference)
-        if len(base):
+        base = images.get(settings.reference)
+        if base is not None:
             reference = base["ms"].to_numpy(np.float64), base["block"].to_numpy()
             ratio = ratio_comparison(*reference, ms, blocks, 0.5, draws, seed)
             result.append(_row(method, "all", "speedup", Interval(ratio.value, *ratio.limits(1 - ALPHA))))

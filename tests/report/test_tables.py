@@ -11,8 +11,7 @@ from bench.metrics.columns import column
 from bench.metrics.text import DASH
 from bench.report import tables
 from bench.report.lookup import Lookup
-from bench.stats import Interval
-from bench.summary.table import Summary, judge
+from bench.summary.table import Summary
 from tests.report.conftest import SimulatedRun
 from tests.report.simulation import simulated_manifest, simulated_summary, simulated_times
 
@@ -39,62 +38,10 @@ def tidy(rows: dict[str, tuple[float, float, float]], metric: str = "accuracy_3p
     )
 
 
-def paired(method: str, reference: str, size: float, low: float, high: float, floor: float = np.nan) -> pd.DataFrame:
-    verdict = judge(Interval(size, low, high), floor, higher_is_better=True)
-    return pd.DataFrame(
-        [
-            {
-                "method": method,
-                "reference": reference,
-                "split": "all",
-                "metric": "accuracy_3px",
-                "difference": size,
-                "low": low,
-                "high": high,
-                "mcnemar_p": 0.04,
-                "noise_floor": floor,
-                "verdict": verdict,
-            }
-        ]
-    )
-
-
-def test_best_is_marked_alone_when_intervals_are_apart() -> None:
-    lookup = Lookup(tidy({"a": (0.9, 0.85, 0.95), "b": (0.5, 0.4, 0.6)}))
-    assert lookup.best("all", ACCURACY) == {"a"}
-
-
-def test_nothing_is_marked_when_no_method_stands_out() -> None:
-    lookup = Lookup(tidy({"a": (0.9, 0.8, 0.97), "b": (0.85, 0.75, 0.95)}))
-    assert lookup.best("all", ACCURACY) == set()
-
-
-def test_the_marked_group_ends_where_a_method_differs() -> None:
-    rows = {"a": (0.9, 0.85, 0.95), "b": (0.88, 0.82, 0.94), "c": (0.5, 0.4, 0.6), "d": (0.4, 0.3, 0.99)}
-    assert Lookup(tidy(rows)).best("all", ACCURACY) == {"a", "b"}
-
-
-def test_a_paired_difference_overrules_overlapping_intervals_both_ways_round() -> None:
-    rows = {"a": (0.9, 0.8, 0.97), "b": (0.85, 0.75, 0.95)}
-    clear = paired("b", "a", -0.05, -0.08, -0.02)
-    assert Lookup(tidy(rows), clear).best("all", ACCURACY) == {"a"}
-    assert Lookup(tidy(rows), paired("a", "b", 0.05, 0.02, 0.08)).best("all", ACCURACY) == {"a"}
-
-
-def test_a_paired_difference_below_the_noise_floor_is_no_difference() -> None:
-    rows = {"a": (0.9, 0.89, 0.91), "b": (0.85, 0.84, 0.86)}
-    assert Lookup(tidy(rows)).best("all", ACCURACY) == {"a"}
-    assert Lookup(tidy(rows), paired("b", "a", -0.05, -0.08, -0.02, floor=0.06)).best("all", ACCURACY) == set()
-
-
-def test_values_without_intervals_are_never_marked() -> None:
-    lookup = Lookup(tidy({"a": (10.0, np.nan, np.nan), "b": (20.0, np.nan, np.nan)}, "peak_memory_mb"))
-    assert lookup.best("all", column("peak_memory_mb")) == set()
-
-
-def test_lower_is_better_for_times() -> None:
-    lookup = Lookup(tidy({"a": (10.0, 9.0, 11.0), "b": (20.0, 19.0, 21.0)}, "latency_median_ms"))
-    assert lookup.best("all", column("latency_median_ms")) == {"a"}
+def test_marks_are_those_of_the_summary() -> None:
+    rows = tidy({"a": (0.9, 0.85, 0.95), "b": (0.5, 0.4, 0.6)}).assign(best=[False, True])
+    assert Lookup(rows).best("all", "accuracy_3px") == {"b"}
+    assert Lookup(rows).best("i", "accuracy_3px") == set()
 
 
 def test_main_table_has_a_section_per_split_and_every_promised_column(run: SimulatedRun) -> None:

@@ -28,10 +28,11 @@ def summary_of(differences: list[dict[str, Any]], n_sequences: int = 57, metric:
     """A summary of the reference ``a`` and the methods of the rows."""
     methods = ["a", *dict.fromkeys(r["method"] for r in differences)]
     table: list[tuple[Any, ...]] = [
-        (m, "all", metric, 0.7, 0.6, 0.8, "share", 5.0 * n_sequences, float(n_sequences)) for m in methods
+        (m, "all", metric, 0.7, 0.6, 0.8, "share", 5.0 * n_sequences, float(n_sequences), False) for m in methods
     ]
     table += [
-        (m, "all", "speedup", 1 + i, 0.9 + i, 1.1 + i, "ratio", math.nan, math.nan) for i, m in enumerate(methods)
+        (m, "all", "speedup", 1 + i, 0.9 + i, 1.1 + i, "ratio", math.nan, math.nan, False)
+        for i, m in enumerate(methods)
     ]
     speeds = [
         row(i, i - 0.1, i + 0.1, method=m, metric="speedup", verdict="better") for i, m in enumerate(methods) if i
