@@ -37,7 +37,7 @@ _MATCH_SHARE = 0.35
 _MOST_MATCHES, _FEWEST_MATCHES = 60, 8
 _ROW_BYTES = 29  # error, outcome, two counts and the estimated outline
 _JPEGS = (
-    *((320, quality) for quality in (80, 70, 60)),
+    *((320, quality) for quality in (70, 60)),
     *((240, quality) for quality in (75, 65, 55)),
     *((200, quality) for quality in (65, 50)),
     *((160, quality) for quality in (65, 55, 45, 35)),

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bench.core.errors import StoreError
 from bench.core.files import read_bytes, read_json, write_atomic
 from bench.core.records import record
@@ -138,22 +141,34 @@ def _tables(summary: Any, manifest: Manifest, pairs: pd.DataFrame) -> _Tables:
 
 def _write_drawings(folder: Path, drawings: Sequence[MatchDrawing]) -> None:
     """Write each drawing as JPEG, at most 800 px wide, and what it shows into an index."""
-    import cv2
-
     index = []
     for number, drawing in enumerate(drawings, start=1):
-        height, width = drawing.image.shape[:2]
-        scale = min(1.0, _WIDTH_PX / width)
-        image = cv2.resize(drawing.image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
-        _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
         name = f"matches_{number:02d}.jpg"
-        write_atomic(folder / name, data.tobytes())
+        write_atomic(folder / name, _jpeg(drawing.image[..., ::-1]))
         entry = {
             field: getattr(drawing, field) for field in ("method", "pair", "role", "n_matches", "n_correct", "outcome")
         }
         # JSON has no infinity; a failed pair has no error to print.
         index.append({"file": name, **entry, "corner_error_px": f"{drawing.corner_error_px:.2f}"})
     write_atomic(folder / _DRAWINGS, json.dumps(index, indent=1).encode())
+
+
+def _jpeg(image: NDArray[np.uint8]) -> bytes:
+    """Encode a BGR image, at most 800 px wide."""
+    import cv2
+
+    height, width = image.shape[:2]
+    scale = min(1.0, _WIDTH_PX / width)
+    small = cv2.resize(image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
+
+
+def _reduced(data: bytes) -> bytes:
+    """Reduce a drawing that an older version made larger; what is no image is left as it is."""
+    import cv2
+
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    return data if image is None or image.shape[1] <= _WIDTH_PX else _jpeg(image.astype(np.uint8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,5 +216,5 @@ def _pictures(folder: Path, manifest: Manifest) -> list[Picture]:
             f"{entry.n_correct} of {entry.n_matches} matches correct"
         )
         alt = f"Two images side by side with the matches of {title}."
-        pictures.append(Picture(title, alt, read_bytes(file), "image/jpeg"))
+        pictures.append(Picture(title, alt, _reduced(read_bytes(file)), "image/jpeg"))
     return pictures

@@ -115,7 +115,11 @@
   function outline(box, ring, kind) {
     if (!ring) return;
     const points = ring.map(([x, y]) => `${x},${y}`).join(" ");
-    if (!kind.includes("other")) put(box.inner, "polygon", {points, class: "casing"});
+    if (!kind.includes("other")) {
+      // Casings lie below all outlines, so that the true one shows through the dashes of an estimate upon it.
+      const casing = put(box.inner, "polygon", {points, class: "casing"});
+      box.inner.querySelector("polygon:not(.casing)")?.before(casing);
+    }
     put(box.inner, "polygon", {points, class: kind});
   }
 
