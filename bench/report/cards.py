@@ -31,9 +31,9 @@ NOTHING_MATCHED, NOT_STORED = -1, -2
 """In place of a number of matches: of a method that matches nothing, and of features that are gone."""
 NO_OUTLINE = -32768
 _CORNER_STEPS = 4096
-_ROWS, _BYTES = (325.0, 6960.0), (1.80e6, 2.85e6)
+_ROWS, _BYTES = (325.0, 6960.0), (1.35e6, 1.95e6)
 """Rows of a small and of a large run and the bytes of their cards; in base64 they are a third larger."""
-_MATCH_SHARE = 0.35
+_MATCH_SHARE = 0.34
 _MOST_MATCHES, _FEWEST_MATCHES = 60, 8
 _ROW_BYTES = 29  # error, outcome, two counts and the estimated outline
 _JPEGS = (
@@ -68,7 +68,7 @@ class Budget:
 
 
 def card_bytes(n_rows: int) -> int:
-    """Bytes of all cards before base64: 1.80 MB up to 325 rows (65 pairs x 5 methods), 2.85 MB from 6960 on."""
+    """Bytes of all cards before base64: 1.35 MB up to 325 rows (65 pairs x 5 methods), 1.95 MB from 6960 on."""
     return int(np.interp(n_rows, _ROWS, _BYTES))
 
 

@@ -102,7 +102,7 @@ def _ordinal(number: int) -> str:
 
 
 def draw_all(
-    pairs: pd.DataFrame, methods: Sequence[str], load: Callable[[str, str], MatchInput | None], limit: int = 12
+    pairs: pd.DataFrame, methods: Sequence[str], load: Callable[[str, str], MatchInput | None], limit: int = 10
 ) -> list[MatchDrawing]:
     """Draw one of the best and one of the worst pairs of each method, of sequences as different as possible.
 

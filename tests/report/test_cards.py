@@ -21,7 +21,7 @@ from bench.report.cards import NO_OUTLINE, NOTHING_MATCHED, Budget, Cards, Packe
 from bench.schema import ProtocolConfig
 
 SIZE = Size(240, 320)
-PAGE_BYTES = {(65, 5): 2.5e6, (580, 12): 4e6}
+PAGE_BYTES = {(65, 5): 1.85e6, (580, 12): 2.65e6}
 """What the cards may add to the page of 65 pairs x 5 methods, and of 580 x 12, in base64."""
 
 
@@ -231,7 +231,7 @@ def test_without_cards_the_errors_remain_and_without_errors_nothing_does() -> No
 
 
 def test_bytes_grow_from_a_small_run_to_a_large_one_and_no_further() -> None:
-    assert card_bytes(1) == card_bytes(325) == 1_800_000
+    assert card_bytes(1) == card_bytes(325) == 1_350_000
     assert card_bytes(325) < card_bytes(3000) < card_bytes(6960) == card_bytes(100_000)
     assert budget(78, 65, 5).matches == 60
     assert budget(78, 65, 5).coordinate_bytes == 2
