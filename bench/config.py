@@ -19,7 +19,7 @@ from bench.core import presets
 from bench.core.errors import BenchError, ConfigError
 from bench.core.resources import resource
 from bench.schema import DatasetConfig, MethodConfig, check, inputs
-from bench.schema.checks import Text, fields_of, has_controls
+from bench.schema.checks import Text, fields_of, has_controls, wrong_word
 
 _METHOD_OVERRIDE = re.compile(r"\+{0,2}(?:method@)?methods\.([^.=]+)")
 """An override that adds a method, chooses it or sets one of its keys."""
@@ -265,7 +265,7 @@ def validated(config: DictConfig, overrides: Sequence[str] = ()) -> Any:
         raise ConfigError(_missing(str(error.full_key or error.key), error)) from error
     except OmegaConfBaseException as error:
         key = error.full_key or "?"
-        raise ConfigError(f"{key}: {_filled(error)}") from error
+        raise ConfigError(wrong_word(key, error) or f"{key}: {_filled(error)}") from error
     if hasattr(made, "dataset") and not isinstance(made.dataset, DatasetConfig):
         raise ConfigError("dataset has no schema; its YAML needs `defaults: [schema_folder, _self_]` or another schema")
     check(made)
@@ -341,6 +341,8 @@ _TYPES = {
     "is not a valid bool": "true or false",
     "to string": "text",
     "is not Optional": "a value, not null",
+    "Incompatible value 'None'": "a value, not null",
+    "is not a valid input for <enum": "a word",
     "is not a ListConfig": "a list",
     "not a dict": "a mapping {key: value}",
 }
@@ -386,6 +388,10 @@ def explain(error: BaseException, config_name: str) -> str | None:
         return _unknown_key(unknown[1], config_name, [_filled(item) for item in reasons])
     if merged := re.search(r"Error merging override (.+)", str(first)):
         override = merged[1].lstrip("+")
+        key = override.partition("=")[0]
+        for item in reasons:
+            if said := wrong_word(max(key, item.full_key or "", key=len), item):
+                return said
         inner = next((words for item in reasons if (words := _wanted(item))), None)
         if inner is not None:
             return f"{override} is not possible; allowed: {inner}"
@@ -399,6 +405,8 @@ def explain(error: BaseException, config_name: str) -> str | None:
     if ambiguous := re.search(r"Ambiguous value for argument '([^']+)'", text):
         key, _, value = ambiguous[1].partition("=")
         return f"{ambiguous[1]}: write {key}=[{value}] for a list, or `bench -m {ambiguous[1]}` for a run of each"
+    if (key := re.search(r"full_key: (\S+)", text)) and (said := wrong_word(key[1], first)):
+        return said
     return ": ".join(dict.fromkeys([text.rstrip(":"), *(_filled(item) for item in reasons[-1:])]))
 
 

@@ -11,6 +11,7 @@ from omegaconf import MISSING
 from bench.core.errors import ConfigError
 from bench.metrics.columns import columns
 from bench.metrics.record import Column, filled
+from bench.schema.options import Option
 from bench.schema.values import (
     Count,
     Draws,
@@ -28,14 +29,43 @@ from bench.schema.values import (
     Text,
 )
 
-OVERRIDES = ("protocol", "dataset", "pairs", "host", "threads")
-SEVERITIES = ("fail", "note")
 KEYPOINTS = 24
 IMAGES = 240
 
 PlanRepeats = Annotated[int, Range(1, 1000, "it would take days")]
-Severity = Annotated[str, OneOf(SEVERITIES)]
 Margin = Annotated[float, Range(0, 1000, "no metric loses that much")]
+
+
+class Severity(Option):
+    """What a finding does: decide, or only be reported."""
+
+    fail = "fail"
+    note = "note"
+
+
+class GateKind(Option):
+    """How candidate and baseline are compared."""
+
+    difference = "difference"
+    ratio = "ratio"
+
+
+class NoisyRuns(Option):
+    """What becomes of latencies of disturbed runs."""
+
+    widen = "widen"
+    use = "use"
+    inconclusive = "inconclusive"
+
+
+class Override(Option):
+    """A difference between runs that a check can be told to pass over."""
+
+    protocol = "protocol"
+    dataset = "dataset"
+    pairs = "pairs"
+    host = "host"
+    threads = "threads"
 
 
 @dataclass
@@ -44,17 +74,17 @@ class MetricGate:
 
     margin: Margin = MISSING
     """Largest loss that does not matter: in units of the metric (difference) or relative (ratio: 0.05 is 5 %)."""
-    kind: Annotated[str, OneOf(("difference", "ratio"))] = "difference"
+    kind: GateKind = GateKind.difference
     """difference (mean of candidate - baseline over pairs) | ratio (geometric mean of candidate / baseline)."""
     better: Annotated[str, OneOf(("higher", "lower"))] = "higher"
     """higher | lower."""
     offset: Annotated[float, Range(0, 1e6, "ratios would all be 1")] = 0.0
     """ratio: added to both sides, so that counts of 0 have a ratio."""
-    severity: Severity = "fail"
+    severity: Severity = Severity.fail
     """fail (decides) | note (reported, decides nothing)."""
 
     def __post_init__(self) -> None:
-        if self.kind == "ratio" and self.better == "higher":
+        if self.kind == GateKind.ratio and self.better == "higher":
             Range(0, 0.99, "nothing would be a loss").check("metrics.*.margin", self.margin)
 
 
@@ -65,7 +95,7 @@ def gates_of(columns: Iterable[Column]) -> dict[str, MetricGate]:
         for margin in one.margins:
             name = one.name if margin.at_px is None else filled(one.name, margin.at_px)
             better = "lower" if one.better == "lower" else "higher"
-            found[name] = MetricGate(margin.size, margin.kind, better, margin.offset)
+            found[name] = MetricGate(margin.size, GateKind(margin.kind), better, margin.offset)
     return found
 
 
@@ -98,29 +128,29 @@ class LatencyGate:
     """Smallest relevant slowdown of the 90th percentile."""
     normalise: bool = True
     """Divide times by those of the calibration kernel, so that a slower machine is not a regression."""
-    noisy: Annotated[str, OneOf(("widen", "use", "inconclusive"))] = "widen"
+    noisy: NoisyRuns = NoisyRuns.widen
     """Disturbed runs: widen (intervals, by what neighbours took of the times) | use (times as measured) | inconclusive
     (latency of a run marked noisy decides nothing)."""
-    severity: Severity = "fail"
+    severity: Severity = Severity.fail
 
 
 @dataclass
 class FindingsGate:
     """What is worth a finding whatever the statistics say: fail | note."""
 
-    missing_method: Severity = "fail"
-    missing_row: Severity = "fail"
-    missing_metric: Severity = "fail"
-    new_failure_kind: Severity = "fail"
+    missing_method: Severity = Severity.fail
+    missing_row: Severity = Severity.fail
+    missing_metric: Severity = Severity.fail
+    new_failure_kind: Severity = Severity.fail
     """An extraction failure (or no keypoints) of a kind the baseline does not have."""
-    new_estimation_failure: Severity = "note"
+    new_estimation_failure: Severity = Severity.note
     """too_few_matches, estimation_failed, degenerate: their effect is in the metrics, and re-ordered matches can
     cause one."""
-    executed_precision: Severity = "fail"
+    executed_precision: Severity = Severity.fail
     """Same precision requested, another one executed."""
-    requested_precision: Severity = "note"
+    requested_precision: Severity = Severity.note
     """Another precision requested."""
-    changed_outputs: Severity = "fail"
+    changed_outputs: Severity = Severity.fail
     """Single images whose outputs changed beyond ``outputs.image_*``."""
 
 
@@ -150,7 +180,7 @@ class CheckConfig:
     """Largest probability of a false regression in the whole check (Holm), and of passing one metric by luck."""
     draws: Draws = 5000
     seed: Seed = 0
-    allow: Annotated[list[Annotated[str, OneOf(OVERRIDES)]], Items()] = field(default_factory=list)
+    allow: Annotated[list[Override], Items()] = field(default_factory=list)
     """Differences to compare in spite of: protocol | dataset | pairs | host | threads."""
     on_inconclusive: Annotated[str, OneOf(("inconclusive", "pass", "fail"))] = "inconclusive"
     """Exit code of an undecided check: inconclusive (2) | pass (0) | fail (1)."""

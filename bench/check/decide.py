@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.check.config import CheckConfig, MetricGate, gates_of
+from bench.check.config import CheckConfig, GateKind, MetricGate, Severity, gates_of
 from bench.metrics.columns import current_names, metrics_of
 from bench.metrics.record import Column
 from bench.schema import ProtocolConfig
@@ -121,7 +121,7 @@ def compare_values(
     if not keep.any():
         return None
     a, b = candidate[keep], baseline[keep]
-    if gate.kind == "ratio":
+    if gate.kind == GateKind.ratio:
         with np.errstate(divide="ignore"):
             a, b = np.log(a + gate.offset), np.log(b + gate.offset)
         positive = np.isfinite(a) & np.isfinite(b)
@@ -153,7 +153,7 @@ def judge(
     """
     credit, discount = doubt
     sign = 1.0 if gate.better == "higher" else -1.0
-    ratio = gate.kind == "ratio"
+    ratio = gate.kind == GateKind.ratio
     margin = -math.log1p(-sign * gate.margin) * sign if ratio else gate.margin
     effect = sign * found.value
     effect_low, effect_high = sorted((sign * found.low, sign * found.high))
@@ -183,7 +183,7 @@ def judge(
         n,
         found.n_clusters,
         p_value,
-        decides=gate.severity == "fail",
+        decides=gate.severity == Severity.fail,
         remark=remark,
         credit=credit,
         discount=discount,

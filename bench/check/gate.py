@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.check import compare, evidence, latency, outputs, power
 from bench.check.compare import Finding, Refusal
-from bench.check.config import CheckConfig
+from bench.check.config import CheckConfig, NoisyRuns, Severity
 from bench.check.decide import Comparison, compare_pairs, compare_samples, decide
 from bench.check.evidence import Evidence
 from bench.check.power import Requirement
@@ -128,11 +128,11 @@ def check_evidence(candidate: Evidence, baseline: Evidence, config: CheckConfig)
 def _untold(candidate: Evidence, baseline: Evidence, config: CheckConfig) -> str:
     """Why latency decides nothing, empty if it decides: a run marked noisy, which may only widen intervals if what its
     neighbours took is known and both sides are not blocks of one run."""
-    if config.latency.noisy == "use" or latency.same_run(candidate.times, baseline.times):
+    if config.latency.noisy == NoisyRuns.use or latency.same_run(candidate.times, baseline.times):
         return ""
     for side in (candidate, baseline):
         if side.header["noise"].get("noisy"):
-            if config.latency.noisy == "inconclusive":
+            if config.latency.noisy == NoisyRuns.inconclusive:
                 return "noisy run"
             if not latency.taken_is_known(side.times):
                 return "noisy run that does not tell what its neighbours took"
@@ -172,7 +172,7 @@ def _outputs(
 
 def _code(comparisons: list[Comparison], findings: list[Finding], config: CheckConfig) -> ExitCode:
     verdicts = [one.verdict for one in comparisons if one.decides]
-    if Decision.FAIL in verdicts or any(finding.severity == "fail" for finding in findings):
+    if Decision.FAIL in verdicts or any(finding.severity == Severity.fail for finding in findings):
         return ExitCode.REGRESSION
     if Decision.INCONCLUSIVE in verdicts:
         codes = {"inconclusive": ExitCode.INCONCLUSIVE, "pass": ExitCode.PASS, "fail": ExitCode.REGRESSION}

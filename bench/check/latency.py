@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.check.config import CheckConfig, MetricGate
+from bench.check.config import CheckConfig, GateKind, MetricGate, NoisyRuns
 from bench.check.decide import Comparison, judge
 from bench.stats import (
     Decision,
@@ -65,7 +65,7 @@ def compare_times(
     """
     candidate, baseline = (side.assign(at_speed=side["ms"]) for side in (candidate, baseline))
     together = same_run(candidate, baseline)
-    widen = config.latency.noisy != "use" and not together
+    widen = config.latency.noisy != NoisyRuns.use and not together
     speeds = [machine_ms(side) for side in (candidate, baseline)]
     remark = "not normalised (latency.normalise=false)"
     if not same_kernel:
@@ -138,7 +138,7 @@ def _ratios(name: str, a: pd.DataFrame, b: pd.DataFrame, config: CheckConfig, wi
                 quantile_draws(times[0], parts[0], weights, q) / quantile_draws(times[1], parts[1], weights, q)
             )
         low, high = percentile_interval(drawn, n, 1 - 2 * config.alpha)
-        gate = MetricGate(margin, kind="ratio", better="lower", severity=config.latency.severity)
+        gate = MetricGate(margin, kind=GateKind.ratio, better="lower", severity=config.latency.severity)
         difference = Difference(math.log(values[0] / values[1]), low, high, spread_of(drawn, n), n)
         doubt, remark = (0.0, 0.0), f"{n} blocks"
         if widen and not (difference.value == low == high == 0):

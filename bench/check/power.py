@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.check.config import CheckConfig
+from bench.check.config import CheckConfig, GateKind
 from bench.check.decide import Comparison
 from bench.schema import ProtocolConfig
 from bench.stats import minimum_detectable_difference, order_noise, required_clusters
@@ -60,7 +60,7 @@ def detectable_loss(one: Comparison, level: float, power: float) -> float:
 def as_change(one: Comparison, loss: float) -> float:
     """A loss on the scale of the test as a change of the metric: candidate - baseline, or relative for ratios."""
     sign = -1.0 if one.limit < 0 else 1.0
-    return math.expm1(sign * loss) if one.kind == "ratio" else sign * loss
+    return math.expm1(sign * loss) if one.kind == GateKind.ratio else sign * loss
 
 
 def requirements(

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.check.config import Severity
 from bench.check.decide import Comparison
 from bench.check.power import as_change, detectable_loss
 from bench.core.errors import StoreError
@@ -99,7 +100,7 @@ def counts(report: Report) -> str:
     verdicts = [state(one) for one in report.comparisons]
     kinds = ["fail", "inconclusive", "pass", "improved"]
     parts = [f"{verdicts.count(kind)} {kind}" for kind in kinds if verdicts.count(kind)]
-    failing = sum(finding.severity == "fail" for finding in report.findings)
+    failing = sum(finding.severity == Severity.fail for finding in report.findings)
     if failing:
         parts.append(f"{failing} failing finding{'s' if failing > 1 else ''}")
     return ", ".join(parts) or "nothing compared"
@@ -125,7 +126,7 @@ def summary_lines(report: Report) -> list[str]:
 
 def finding_lines(report: Report) -> list[str]:
     """Findings, failing ones first."""
-    ranked = sorted(report.findings, key=lambda finding: finding.severity != "fail")
+    ranked = sorted(report.findings, key=lambda finding: finding.severity != Severity.fail)
     return [
         f"{finding.severity}: {finding.kind}{f' ({finding.method})' if finding.method else ''}: {finding.text}"
         for finding in ranked
@@ -243,7 +244,12 @@ def junit(report: Report) -> bytes:
         outcome = outcomes[one.verdict] if one.decides else None
         case(one.metric, one.method, outcome, message)
     for finding in report.findings:
-        case(finding.kind, finding.method or "run", "failure" if finding.severity == "fail" else None, finding.text)
+        case(
+            finding.kind,
+            finding.method or "run",
+            "failure" if finding.severity == Severity.fail else None,
+            finding.text,
+        )
     for refusal in report.refusals:
         case(refusal.key, "comparable", "error", refusal.text)
     for key, value in totals.items():

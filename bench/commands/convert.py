@@ -23,12 +23,12 @@ from bench.models.fingerprint import read_fingerprint
 from bench.report.console import TextColumn, TextSection, print_table
 from bench.runtimes import precision
 from bench.schema import ModelConfig, NmsConfig
-from bench.schema.values import Batch, Folder, Items, OneOf, Range, Seed, Share, Side, Threads, check_area
+from bench.schema.options import Graph, NmsKind, Weights
+from bench.schema.values import Batch, Folder, Items, Range, Seed, Share, Side, Threads, check_area
 from bench.timing.host import resolve_threads
 
 log = logging.getLogger(__name__)
 
-WEIGHTS = ("f32", "f16", "int8")
 Outputs = Mapping[str, NDArray[Any]]
 
 
@@ -42,9 +42,9 @@ class ConvertConfig:
     batch: Batch = 1
     channels: Annotated[int, Range(1, 1024)] = 1
     """Only 1 is possible; the key exists so that 3 is answered with the reason."""
-    weights: Annotated[list[Annotated[str, OneOf(WEIGHTS)]], Items(1)] = field(default_factory=lambda: ["f32", "f16"])
+    weights: Annotated[list[Weights], Items(1)] = field(default_factory=lambda: [Weights.f32, Weights.f16])
     """f32 | f16 (compressed) | int8 (NNCF; needs the extra int8)."""
-    graph: Annotated[str, OneOf(("sparse", "full"))] = "sparse"
+    graph: Graph = Graph.sparse
     """sparse (prob and descriptors_raw) | full (all outputs, as `ovc` leaves it)."""
     accuracy_control: bool = False
     """int8 only."""
@@ -261,7 +261,7 @@ def _compare(path: Path, weights: str, image: NDArray[np.float32], reference: Ou
 
 def _keypoint_parity(reference: Outputs, found: Outputs) -> tuple[int, int, float | None]:
     """Keypoints of the reference, how many the other has at the same pixel, smallest cosine of their descriptors."""
-    decoding = Decoding(NmsConfig("box", 8, 0.1), min_probability=0.001, border_px=0, max_keypoints=1000)
+    decoding = Decoding(NmsConfig(NmsKind.box, 8, 0.1), min_probability=0.001, border_px=0, max_keypoints=1000)
     size = Size(*reference["prob"].shape[1:])
     a, b = (
         decode(each["prob"][0], each["descriptors_raw"][0] if "descriptors_raw" in each else None, decoding, size)

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,8 @@ from bench.features.imported import map_to_source
 from bench.run.recorded import recorded_dataset
 from bench.run.store import RunStore, finished_manifest
 from bench.schema import one_of
-from bench.schema.values import FinishedRun, Folder, MethodNames, OneOf
+from bench.schema.options import FeatureFormat, Frame
+from bench.schema.values import FinishedRun, Folder, MethodNames
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +40,9 @@ class ExportConfig:
     """Directory of a finished run that kept its features."""
     only: MethodNames | None = None
     """Methods to export; null: all of the run."""
-    format: Annotated[str, OneOf(("npz", "hdf5"))] = "npz"
+    format: FeatureFormat = FeatureFormat.npz
     """npz (``<output>/<sequence>/<image>.<method>``, D2-Net's convention) | hdf5 (``<output>/<method>.h5``, hloc's)."""
-    frame: Annotated[str, OneOf(("source", "evaluated"))] = "source"
+    frame: Frame = Frame.source
     """source (keypoints in pixels of the image file, float64) | evaluated (as the run saw them, float32)."""
     output: Folder | None = None
     """Folder of the files; null: ``<run_dir>/export``."""
@@ -69,7 +70,7 @@ def main(config: ExportConfig) -> int:
     store, output = RunStore(directory), Path(config.output) if config.output else directory / "export"
     items = items_of(dataset, image_config)
     transforms = {}
-    if config.frame == "source":
+    if config.frame == Frame.source:
         transforms = {item.key: prepare_item(item, image_config).T_source_to_evaluated for item in items}
     for method in methods:
         safe_name(method, "the method")  # a manifest may be a stranger's
@@ -86,7 +87,7 @@ def main(config: ExportConfig) -> int:
                     log.warning("%s: the extraction from %s failed; nothing is written for it", method, item.key)
                     continue
                 xy: NDArray[Any] = features.keypoints
-                if config.frame == "source":
+                if config.frame == Frame.source:
                     xy = map_to_source(features, transforms[item.key])
                 name = str(PurePosixPath(item.key).parent / item.image.path.name)
                 write(name, xy, features.scores, features.descriptors)

@@ -28,6 +28,7 @@ from bench.features.base import Batches, runnable
 from bench.report.console import TextColumn, TextSection, print_table
 from bench.run.worker import Worker
 from bench.schema import ModelConfig, ProtocolConfig, SuperPointConfig, TimeoutsConfig
+from bench.schema.options import ResizePolicy, TargetSize
 from bench.schema.values import Batch, Folder, Items, Name, Range, Seed, Threads, check_area
 from bench.stats import quantile_interval
 from bench.timing import host
@@ -96,7 +97,7 @@ def measure(config: SweepConfig, directory: Path) -> pd.DataFrame:
 
     dataset = load(config.dataset, Path(config.data_root))
     rng = np.random.default_rng(config.seed)
-    items = items_of(dataset, replace(config.protocol.image, target_size="own"))
+    items = items_of(dataset, replace(config.protocol.image, target_size=TargetSize.own))
     chosen = [items[i] for i in sorted(rng.choice(len(items), min(config.images, len(items)), replace=False))]
     threads = list(dict.fromkeys(resolve_threads(count) for count in config.thread_counts))
     sizes = [Size.parse(text) for text in config.sizes]
@@ -112,7 +113,11 @@ def measure(config: SweepConfig, directory: Path) -> pd.DataFrame:
                     stack.callback(workers[name].close)
                 for size in sizes:
                     image_config = replace(
-                        config.protocol.image, policy="fixed", height=size.height, width=size.width, multiple_of=1
+                        config.protocol.image,
+                        policy=ResizePolicy.fixed,
+                        height=size.height,
+                        width=size.width,
+                        multiple_of=1,
                     )
                     images = [prepare_image(item.image, image_config) for item in chosen]
                     common = {"threads": count, "height": size.height, "width": size.width, "batch": 1}

@@ -16,6 +16,7 @@ from bench.data.hpatches import load_layout
 from bench.data.images import EXTENSIONS, read_bytes, read_image
 from bench.data.sequences import Candidate, choose, collect, natural_key, read_homography
 from bench.schema import FolderConfig
+from bench.schema.options import Subset
 
 MAX_MAGNIFICATION = 4.0
 
@@ -114,7 +115,7 @@ def _load_csv(config: FolderConfig, path: Path) -> DataSet:
     choose(list(dict.fromkeys(keys[image1] for _, image1, _, _, _ in files)), config.sequences, path)
     candidates: dict[str, tuple[int, Candidate]] = {}
     for number, image1, image2, homography, split in files:
-        if config.subset in ("i", "v") and split != config.subset:
+        if config.subset in (Subset.i, Subset.v) and split != config.subset:
             continue
         # Pairs that share their reference image are one cluster.
         sequence, name = keys[image1], f"{keys[image1]}/{keys[image2]}"
@@ -125,7 +126,7 @@ def _load_csv(config: FolderConfig, path: Path) -> DataSet:
         reference = ImageRef(f"{path.stem}/{keys[image1]}", image1)
         target = ImageRef(f"{path.stem}/{keys[image2]}", image2)
         candidates[name] = (number, Candidate(sequence, split, name, reference, target, homography))
-    needed = f" whose fourth cell is {config.subset}" if config.subset in ("i", "v") else ""
+    needed = f" whose fourth cell is {config.subset}" if config.subset in (Subset.i, Subset.v) else ""
     chosen = [candidate for _, candidate in candidates.values()]
     return collect(
         "folder",

@@ -23,6 +23,7 @@ from bench.core.types import EvaluatedImage, ImageRef, Pair, PreparedPair, Size,
 from bench.data.images import MINIMUM_SIDE_PX, read_image
 from bench.geometry.transforms import scaling, translation
 from bench.schema import ImageConfig
+from bench.schema.options import HomographyMode, ImageDtype, Kernel, MultipleMode, ResizePolicy, TargetSize
 from bench.schema.values import max_pixels
 
 # Weights of B, G, R.
@@ -97,26 +98,26 @@ def plan(source: Size, config: ImageConfig, reference: Size | None = None) -> Pl
         If the evaluated image would have a side shorter than 16 px, or the image is enlarged to more pixels than fit
         the memory.
     """
-    if config.target_size == "reference" and reference is not None:
+    if config.target_size == TargetSize.reference and reference is not None:
         scale_to = (Fraction(reference.width, source.width), Fraction(reference.height, source.height))
         return Plan(source, (0, 0), reference, (0, 0), reference, scale_to, (0, 0))
 
-    resize_up = config.multiple_mode == "resize_up"
+    resize_up = config.multiple_mode == MultipleMode.resize_up
     part, part_at = source, (0, 0)
     crop_x = crop_y = nominal_x = nominal_y = 0
-    if config.policy in ("fixed", "cover_crop", "cover_topleft"):
+    if config.policy in (ResizePolicy.fixed, ResizePolicy.cover_crop, ResizePolicy.cover_topleft):
         height, width = config.height, config.width
         if resize_up:
             height, width = _up(height, config.multiple_of), _up(width, config.multiple_of)
         scale = (Fraction(width, source.width), Fraction(height, source.height))
         resized = final = Size(height, width)
-        if config.policy != "fixed":
+        if config.policy != ResizePolicy.fixed:
             scale = (max(scale), max(scale))
             # Rounding never falls below the crop: the covering side is exact, the other at least as long.
             resized = _scaled(source, max(scale), config.rounding)
         if config.crop_first:
             part, resized = Size(math.floor(height / scale[1]), math.floor(width / scale[0])), final
-        if config.policy == "cover_crop":
+        if config.policy == ResizePolicy.cover_crop:
             if config.crop_first:
                 part_at = ((source.width - part.width) // 2, (source.height - part.height) // 2)
             else:
@@ -125,7 +126,7 @@ def plan(source: Size, config: ImageConfig, reference: Size | None = None) -> Pl
             nominal_y = math.floor((source.height * scale[1] - height) / 2)
     else:
         factor = Fraction(1)
-        if config.policy == "short_side":
+        if config.policy == ResizePolicy.short_side:
             factor = Fraction(config.short_side, min(source.height, source.width))
         scale = (factor, factor)
         resized = Size(
@@ -165,13 +166,13 @@ def source_to_evaluated(source: Size, layout: Plan, config: ImageConfig) -> Tran
     -------
     (3, 3) float64
     """
-    if config.homography != "exact":
+    if config.homography != HomographyMode.exact:
         crop_x, crop_y = layout.nominal_crop
         return translation(-crop_x, -crop_y) @ scaling(float(layout.nominal_scale[0]), float(layout.nominal_scale[1]))
     scale_x = layout.resized.width / layout.part.width
     scale_y = layout.resized.height / layout.part.height
     resize = scaling(scale_x, scale_y)
-    if config.kernel != "tf1_bilinear":
+    if config.kernel != Kernel.tf1_bilinear:
         resize = translation((scale_x - 1) / 2, (scale_y - 1) / 2) @ resize
     return translation(-layout.crop[0], -layout.crop[1]) @ resize @ translation(-layout.part_at[0], -layout.part_at[1])
 
@@ -291,7 +292,7 @@ def prepare_array(
         layout = plan(source, config, reference.size if reference is not None else None)
     except DataError as error:
         raise DataError(f"{path or key}: {error}") from error
-    grey = to_grey(image, config.grey, fractional=config.dtype == "float32")
+    grey = to_grey(image, config.grey, fractional=config.dtype == ImageDtype.float32)
     evaluated = _laid_out(grey, layout, config.kernel)
     colour = _Colour(image if path is None else path, layout, config.kernel)
     return EvaluatedImage(key, evaluated, source_to_evaluated(source, layout, config), path, colour)
@@ -339,7 +340,7 @@ def prepare_pair(
         ``H_ref_to_target[2, 2]`` is 1 unless it vanishes.
     """
     T_ref = image_ref.T_source_to_evaluated
-    T_target = T_ref if config.homography == "reference_scale" else image_target.T_source_to_evaluated
+    T_target = T_ref if config.homography == HomographyMode.reference_scale else image_target.T_source_to_evaluated
     H = T_target @ np.asarray(pair.H_ref_to_target, dtype=np.float64) @ np.linalg.inv(T_ref)
     if abs(H[2, 2]) > 1e-12 * np.abs(H).max():
         H = H / H[2, 2]

@@ -11,6 +11,7 @@ from bench.data.hpatches import find_image
 from bench.data.photos import MAX_MAGNIFICATION, PHOTOGRAPHS, recipe
 from bench.data.sequences import Candidate, choose, collect
 from bench.schema import RotationScaleConfig
+from bench.schema.options import Subset
 
 
 def poses(config: RotationScaleConfig) -> tuple[Pose, ...]:
@@ -44,7 +45,7 @@ def load(config: RotationScaleConfig, data_root: Path) -> DataSet:
     root = Path(config.root) if config.root is not None else data_root
     folder = build("rotation_scale", recipes, settings, root)
     names = choose([each.name for each in recipes], config.sequences, folder)
-    names = [] if config.subset == "i" else names
+    names = [] if config.subset == Subset.i else names
     candidates = [
         Candidate(
             name,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bench.core.types import Size, Transform
 from bench.schema import HomographicAdaptationConfig
+from bench.schema.options import Aggregation
 
 PATCH_RATIO = 0.85
 """Side of the undistorted patch relative to the image; the view shows the patch at the image's size."""
@@ -131,4 +132,4 @@ def adapt(
             total += back
             count += seen
             np.maximum(largest, back, out=largest)
-    return largest if config.aggregation == "max" else (total / count).astype(np.float32)
+    return largest if config.aggregation == Aggregation.max else (total / count).astype(np.float32)

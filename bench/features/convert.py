@@ -18,6 +18,7 @@ from bench.models.fingerprint import Fingerprint
 from bench.models.graphfile import is_graph_file
 from bench.models.recipe import Recipe, converted, require_nncf
 from bench.schema import SuperPointConfig
+from bench.schema.options import Runtime
 
 
 def model_files(config: SuperPointConfig, model: Path, fingerprint: Fingerprint, context: Context) -> Path:
@@ -29,7 +30,7 @@ def model_files(config: SuperPointConfig, model: Path, fingerprint: Fingerprint,
     ModelError
         As :func:`ir`.
     """
-    if config.backend != "openvino" or is_graph_file(model):
+    if config.backend != Runtime.openvino or is_graph_file(model):
         return model
     return ir(recipe_of(config, fingerprint, model, context.seed), context.cache) / "model.xml"
 

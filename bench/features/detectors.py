@@ -29,6 +29,7 @@ from bench.features.base import Stopwatch
 from bench.features.nms import suppress
 from bench.features.select import to_uint8
 from bench.schema import DetectorConfig, MethodConfig
+from bench.schema.options import DetectorAlgorithm
 
 PARAMS: Mapping[str, Mapping[str, float]] = {
     "harris": {"block_size": 4, "aperture": 3, "k": 0.04},
@@ -119,7 +120,7 @@ class DetectorExtractor:
         return features, watch.times()
 
     def _response(self, grey: NDArray[np.uint8], key: str) -> Response:
-        if self._config.algorithm == "random":
+        if self._config.algorithm == DetectorAlgorithm.random:
             return random_response(Size(*grey.shape), key, (self._context.seed, self._params["seed"]))
         cv2 = import_cv2()
         try:

@@ -15,6 +15,7 @@ from bench.features.exchange import ImageFeatures, read_hdf5, read_npz
 from bench.features.select import budget
 from bench.geometry.transforms import transform_points
 from bench.schema import ImportedConfig, MethodConfig
+from bench.schema.options import FeatureFormat, Frame
 
 _GRID_PX = 2.0**-36
 """Mapped coordinates are rounded to this, so that mapping there and back gives the float32 coordinate bit by bit."""
@@ -55,7 +56,7 @@ class ImportedExtractor:
         self._path = None if config.path is None else Path(config.path).expanduser()
         self._dropped: dict[str, int] = {}
         fingerprint: dict[str, object] = {"format": config.format, "frame": config.frame, "suffix": config.suffix}
-        if config.format == "npz":
+        if config.format == FeatureFormat.npz:
             if not config.suffix:
                 raise ConfigError(
                     f"methods.{name}.suffix is missing; say what follows the image's name, "
@@ -95,13 +96,13 @@ class ImportedExtractor:
     def _read(self, key: str, path: Path) -> ImageFeatures:
         """Features of an image file, checked against its size where that is their frame."""
         sequence = PurePosixPath(key).parent
-        if self._config.format == "hdf5":
+        if self._config.format == FeatureFormat.hdf5:
             assert self._path is not None
             found = read_hdf5(self._path, str(sequence / path.name), self._config.descriptors)
         else:
             folder = path.parent if self._path is None else self._path / sequence
             found = read_npz(folder / f"{path.name}.{self._config.suffix}", self._config.descriptors)
-        if self._config.frame == "source" and len(found.keypoints):
+        if self._config.frame == Frame.source and len(found.keypoints):
             from bench.data.images import read_image
 
             self._check_inside(found, Size(*read_image(path).shape[:2]))
@@ -134,7 +135,7 @@ class ImportedExtractor:
             raise FeatureError(f"image {image.key} has no file; imported features are found by the file's name")
         found = self._read(image.key, image.source_path)
         descriptors = found.descriptors
-        if self._config.frame == "evaluated":
+        if self._config.frame == Frame.evaluated:
             self._check_inside(found, image.size)
             xy, scores = np.asarray(found.keypoints, np.float32), found.scores
         else:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bench.core.errors import FeatureError
 from bench.schema import NmsConfig
+from bench.schema.options import NmsKind
 
 _WORTHWHILE = 0.25
 """A round that decides a smaller part of the undecided pixels is not repeated: long monotone ramps and plateaus go to
@@ -89,10 +90,10 @@ def suppress(
         raise FeatureError("the response map contains NaN or infinity")
     response = np.ascontiguousarray(response, dtype=np.float32)
     lowest = np.float32(min_response)
-    footprint = box_footprint(nms.size, nms.iou) if nms.kind == "box" else square_footprint(nms.size)
-    if nms.kind == "none" or footprint.size == 1:
+    footprint = box_footprint(nms.size, nms.iou) if nms.kind == NmsKind.box else square_footprint(nms.size)
+    if nms.kind == NmsKind.none or footprint.size == 1:
         kept = np.flatnonzero(response >= lowest)
-    elif nms.kind == "maxpool":
+    elif nms.kind == NmsKind.maxpool:
         kept = np.flatnonzero(_maxpool(response, nms.size) & (response >= lowest))
     else:
         kept = _greedy(response, footprint, lowest, max_keypoints, border_px)

@@ -15,6 +15,7 @@ from bench.features.base import Stopwatch
 from bench.features.nms import suppress
 from bench.features.select import budget, order, to_uint8
 from bench.schema import MethodConfig, NmsConfig, OpenCVConfig
+from bench.schema.options import NmsKind, NmsTargets, OpenCVAlgorithm
 
 _FACTORIES = {
     "sift": "SIFT_create",
@@ -129,7 +130,7 @@ class OpenCVExtractor:
         params = dict(self._config.params)
         if self._config.algorithm in _BUDGETED:
             asked = self._config.max_keypoints if self._config.classical_max is None else self._config.classical_max
-            if asked == 0 and self._config.algorithm == "orb":
+            if asked == 0 and self._config.algorithm == OpenCVAlgorithm.orb:
                 asked = _ALL_OF_ORB
             params.setdefault("nfeatures", asked)
         if self._config.algorithm in _SIFTS:
@@ -193,14 +194,14 @@ class OpenCVExtractor:
             xy, scores, descriptors = xy[kept], scores[kept], descriptors[kept]
         if self._config.integer:
             xy = np.trunc(xy)
-        if self._config.algorithm == "rootsift":
+        if self._config.algorithm == OpenCVAlgorithm.rootsift:
             descriptors = root_sift(np.asarray(descriptors, np.float32))
         return budget(xy, scores, descriptors, self._config.max_keypoints, size)
 
     def _selected(self, xy: NDArray[np.float32], scores: NDArray[np.float32], size: Size) -> NDArray[np.intp] | None:
         """Keypoints left by the protocol's rules for classical keypoints; None: all."""
         config = self._config
-        nms = config.nms.applies_to == "all" and config.nms.kind != "none"
+        nms = config.nms.applies_to == NmsTargets.all and config.nms.kind != NmsKind.none
         if not (config.integer or nms):
             return None
         if config.integer:  # in OpenCV's order, later keypoints of a pixel win (rpautrat)

@@ -18,12 +18,13 @@ from bench.geometry.solve import estimate_repeatedly, solve
 from bench.metrics.homography import accuracy
 from bench.models.recipe import Recipe, converted, require_nncf
 from bench.schema import EstimatorConfig, NmsConfig, ProtocolConfig
+from bench.schema.options import NmsKind
 
 CALIBRATION_IMAGES = 100
 VALIDATION_PAIRS = 40
 THRESHOLD_PX = 3.0
 _PROTOCOL = ProtocolConfig(name="calibration", estimator=EstimatorConfig(repeats=5))
-_DECODING = Decoding(NmsConfig("box", 8, 0.1), min_probability=0.001, border_px=0, max_keypoints=300)
+_DECODING = Decoding(NmsConfig(NmsKind.box, 8, 0.1), min_probability=0.001, border_px=0, max_keypoints=300)
 
 
 def quantize(recipe: Recipe) -> Any:

@@ -21,6 +21,7 @@ from bench.models.shape import check_size
 from bench.models.store import model_of
 from bench.runtimes.base import Network, Outputs, load
 from bench.schema import MethodConfig, SuperPointConfig
+from bench.schema.options import Graph
 
 
 def create(name: str, config: MethodConfig, context: Context) -> SuperPointExtractor:
@@ -54,7 +55,7 @@ class SuperPointExtractor:
         self._decoding = Decoding.of(config)
         self._descriptors: str | None = None
         if config.descriptors and fingerprint.descriptors:
-            dense = config.graph == "full" or "descriptors_raw" not in fingerprint.output_tensors
+            dense = config.graph == Graph.full or "descriptors_raw" not in fingerprint.output_tensors
             self._descriptors = (
                 "descriptors" if dense and "descriptors" in fingerprint.output_tensors else "descriptors_raw"
             )

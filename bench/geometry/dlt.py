@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bench.core.types import Transform
 from bench.geometry.transforms import third_coordinates
-from bench.schema import DLT_SOLVERS
+from bench.schema.options import DltSolver
 
 
 def normalisation(xy: ArrayLike) -> Transform:
@@ -83,8 +83,8 @@ def dlt_homography(xy_ref: ArrayLike, xy_target: ArrayLike, solver: str = "svd")
     b = np.asarray(xy_target, dtype=np.float64).reshape(-1, 2)
     if len(a) != len(b) or len(a) < 4:
         raise ValueError(f"DLT needs at least four correspondences, got {len(a)} and {len(b)} points")
-    if solver not in DLT_SOLVERS:
-        raise ValueError(f"DLT solver {solver!r} is not one of {', '.join(DLT_SOLVERS)}")
+    if solver not in list(DltSolver):
+        raise ValueError(f"DLT solver {solver!r} is not one of {', '.join(DltSolver)}")
     t_ref, t_target = normalisation(a), normalisation(b)
     x, y = (a * t_ref[0, 0] + t_ref[:2, 2]).T
     u, v = (b * t_target[0, 0] + t_target[:2, 2]).T

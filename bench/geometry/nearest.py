@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bench.core.errors import ConfigError, FeatureError
 from bench.core.types import Features, Matches
 from bench.schema import MatcherConfig
+from bench.schema.options import MatchOrder
 
 _BLOCK = 1 << 22
 """Elements of one block of the cost matrix: 16 MiB in float32."""
@@ -408,7 +409,7 @@ def match(f_ref: Features, f_target: Features, config: MatcherConfig, known: Nei
         kept &= distance < config.ratio * found.distances(i, second)
     if config.max_distance is not None:
         kept &= distance < config.max_distance
-    rows = np.flatnonzero(kept)[:: -1 if config.order == "best_last" else 1]
+    rows = np.flatnonzero(kept)[:: -1 if config.order == MatchOrder.best_last else 1]
     return _matches(i[rows], j[rows], distance[rows])
 
 

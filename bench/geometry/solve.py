@@ -22,6 +22,7 @@ from bench.geometry.estimation import estimates
 from bench.geometry.ground_truth import corner_errors, reprojection_error_px, shared_region
 from bench.geometry.nearest import Neighbours, match, neighbours
 from bench.schema import MATCHERS, EstimatorConfig, MatcherConfig, ProtocolConfig
+from bench.schema.options import Frame
 
 Floats = NDArray[np.float64]
 Points = NDArray[np.float32]
@@ -133,7 +134,7 @@ class Solved:
             If it is asked for in source pixels and the pair carries no transform of its target image.
         """
         config, transform = self.protocol.homography, None
-        if config.frame == "source":
+        if config.frame == Frame.source:
             transform = self.prepared.T_target
             if transform is None:
                 raise ConfigError(

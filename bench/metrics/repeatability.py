@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from bench.geometry.solve import Estimates, Solved
 from bench.geometry.transforms import transform_points
 from bench.metrics.record import Column, Margin, Metric
+from bench.schema.options import EmptyRepeatability
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -200,7 +201,7 @@ def measure(solved: Solved, _: Estimates | None) -> dict[str, object]:
     )
     t = protocol.repeatability_px
     many, one = repeatability(points, t), repeatability_one_to_one(points, t)
-    if math.isnan(many) and protocol.repeatability_empty == "zero":
+    if math.isnan(many) and protocol.repeatability_empty == EmptyRepeatability.zero:
         many = one = 0.0
     return {
         "repeatability": many,

@@ -14,6 +14,7 @@ from bench.models.fingerprint import Fingerprint, read_fingerprint
 from bench.models.graphfile import is_graph_file, read_graph_file
 from bench.models.weights import BUILTIN_MAGICPOINT, BUILTIN_SUPERPOINT, load_weights, save_weights
 from bench.schema import ModelConfig
+from bench.schema.options import ModelKind
 
 _BUILTIN = {"builtin": BUILTIN_SUPERPOINT, "builtin_magicpoint": BUILTIN_MAGICPOINT}
 
@@ -35,7 +36,7 @@ def saved_model(config: ModelConfig, context: Context) -> Path:
     """
     if config.kind in _BUILTIN:
         return _exported(_BUILTIN[config.kind], config.kind, context.cache)
-    if config.kind == "sp_v6":
+    if config.kind == ModelKind.sp_v6:
         folder = fetch(read_lock("sp_v6"), context.data_root)
         return _only_saved_model(folder)
     if config.path is None:

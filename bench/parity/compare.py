@@ -26,6 +26,7 @@ from bench.parity.measure import Row
 from bench.run.extraction import Item, items_of, prepare_item
 from bench.run.worker import Worker
 from bench.schema import SuperPointConfig
+from bench.schema.options import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -269,7 +270,7 @@ def _layers(
         name: method
         for name, method in methods.items()
         if name in result.infos
-        and method.backend == "openvino"
+        and method.backend == Runtime.openvino
         and (method.weights, method.inference_precision) != ("f32", "f32")
     }
     first = {pair.sequence: Item(pair.reference, None) for pair in reversed(dataset.pairs)}

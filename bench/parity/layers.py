@@ -24,6 +24,7 @@ from bench.models.fingerprint import read_fingerprint
 from bench.parity.drift import tensor_drift
 from bench.runtimes.precision import executed
 from bench.schema import SuperPointConfig
+from bench.schema.options import PrecisionHint, Weights
 
 HEADS = {"logits": "detector", "prob": "detector", "descriptors_raw": "descriptor"}
 _STARTS = {"Convolution": "conv", "GroupConvolution": "conv", "MaxPool": "pool", "Softmax": "softmax"}
@@ -184,7 +185,10 @@ class LayerDrift:
         self._fingerprint = read_fingerprint(directory, method.model.input_scale)
         self._input_shape = input_shape
         self._core = openvino.Core()
-        configs = (replace(method, weights="f32", inference_precision="f32", accuracy_control=False), method)
+        configs = (
+            replace(method, weights=Weights.f32, inference_precision=PrecisionHint.f32, accuracy_control=False),
+            method,
+        )
         self._properties = [properties_of(config, context.threads) for config in configs]
         files = [model_files(config, directory, self._fingerprint, context) for config in configs]
         self._models = [self._core.read_model(str(file)) for file in files]

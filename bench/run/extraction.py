@@ -21,6 +21,7 @@ from bench.run.incidents import Incidents
 from bench.run.store import Extraction, RunStore
 from bench.run.worker import Worker
 from bench.schema import ImageConfig, LatencyConfig
+from bench.schema.options import TargetSize
 from bench.timing.calibration import CalibrationKernel
 from bench.timing.neighbours import Neighbours
 
@@ -51,7 +52,7 @@ def items_of(dataset: DataSet, config: ImageConfig) -> list[Item]:
     """
     found: dict[str, Item] = {}
     for pair in dataset.pairs:
-        follows = pair.reference if config.target_size == "reference" else None
+        follows = pair.reference if config.target_size == TargetSize.reference else None
         for item in (Item(pair.reference, None), Item(pair.target, follows)):
             known = found.setdefault(item.key, item)
             if known != item:

@@ -24,6 +24,7 @@ from bench.models.shape import input_shape
 from bench.runtimes import precision
 from bench.runtimes.base import Outputs
 from bench.schema import SuperPointConfig
+from bench.schema.options import PrecisionHint, Weights
 
 DEVICE = "CPU"
 _COMPILED_SHAPES = 4
@@ -38,7 +39,7 @@ def missing(config: SuperPointConfig) -> str | None:
         held = read_graph_file(Path(config.model.path).expanduser(), config.model.input_scale).weights
         if held != config.weights:
             return f"{Path(config.model.path).name} holds {held} weights and runs as it is, not as {config.weights}"
-    elif config.weights == "int8" and importlib.util.find_spec("nncf") is None:
+    elif config.weights == Weights.int8 and importlib.util.find_spec("nncf") is None:
         return "NNCF is not installed (pip install 'superpoint-bench[int8]')"
     if config.inference_precision in precision.NEEDS:
         return precision.missing_units(config.inference_precision, _capabilities())
@@ -131,7 +132,7 @@ def properties_of(config: SuperPointConfig, threads: int) -> dict[str, object]:
         "INFERENCE_NUM_THREADS": threads,
     }
     # Left alone, the plugin computes f32 models in bf16 where the CPU has it.
-    if config.inference_precision != "auto":
+    if config.inference_precision != PrecisionHint.auto:
         properties["INFERENCE_PRECISION_HINT"] = config.inference_precision
     return properties
 

@@ -37,7 +37,6 @@ from bench.schema.methods import (
     SuperPointConfig,
 )
 from bench.schema.protocol import (
-    DLT_SOLVERS,
     ESTIMATORS,
     MATCHERS,
     METRICS,
@@ -55,7 +54,6 @@ from bench.schema.run import EstimatorSweepConfig, LatencyConfig, RunConfig, Tim
 __all__ = [
     "DATASETS",
     "DATASET_CONFIGS",
-    "DLT_SOLVERS",
     "ESTIMATORS",
     "EXTRACTORS",
     "MATCHERS",

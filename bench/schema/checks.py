@@ -1,6 +1,7 @@
 """What a value must be: a wrong one is named with its key, its value and what is allowed.
 
-A key's range stands in its type, ``Annotated[int, Range(0, 8, "why")]``; OmegaConf sees the plain type.
+A key's range stands in its type, ``Annotated[int, Range(0, 8, "why")]``; OmegaConf sees the plain type. The words of an
+option are the members of an :class:`bench.schema.options.Option`.
 :func:`check` walks a configuration and reads them all, so a key without a range is found by a test and not by a user.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 import types
 import typing
 import unicodedata
@@ -17,6 +19,7 @@ from typing import Any
 
 from bench.core.doors import Door
 from bench.core.errors import ConfigError
+from bench.schema.options import Option
 
 MISSING = "???"
 PATH_BYTES = 4095
@@ -67,7 +70,8 @@ class Range:
 
 @dataclass(frozen=True)
 class OneOf:
-    """The words of an option."""
+    """Numbers, or words that no :class:`bench.schema.options.Option` can have: of a table, Python's own (``pass``), or
+    names of methods of text (``lower``)."""
 
     words: tuple[object, ...]
 
@@ -201,6 +205,8 @@ def _walk(hint: Any, key: str, value: Any) -> Iterator[tuple[Constraint, str, An
         for inner in typing.get_args(hint):
             if inner is not type(None):
                 yield from _walk(inner, key, value)
+    elif isinstance(hint, type) and issubclass(hint, Option):
+        yield OneOf(tuple(hint)), key, value
     elif isinstance(value, Mapping):
         inner = typing.get_args(hint)[1] if origin is dict else Any
         for name, item in value.items():
@@ -217,6 +223,17 @@ def one_of(key: str, value: object, allowed: Sequence[object]) -> None:
     """Raise ConfigError unless `value` is in `allowed`."""
     if not _tied(value) and value not in allowed:
         raise ConfigError(f"{key}={value!r} is not possible; allowed: {', '.join(map(str, allowed))}")
+
+
+def wrong_word(key: str, error: BaseException) -> str | None:
+    """What OmegaConf says of a value that is no member of an option, as :func:`one_of` says it; None: another error."""
+    found = re.search(r"Invalid value '(.*)', expected one of|Value (.*) \(\w+\) is not a valid input for", str(error))
+    words = re.search(r"expected one of \[([^]]*)\]|<enum '(\w+)'>", str(error))
+    if found is None or words is None:
+        return None
+    allowed = words[1] or ", ".join(next(each for each in Option.__subclasses__() if each.__name__ == words[2]))
+    given = found[2] if found[1] is None else repr(found[1])
+    return f"{key}={given} is not possible; allowed: {allowed}"
 
 
 def increasing(key: str, values: Sequence[float]) -> None:

@@ -10,7 +10,8 @@ from omegaconf import II, MISSING
 
 from bench.core.doors import Door
 from bench.core.errors import ConfigError
-from bench.schema.values import Found, Items, Name, OneOf, Range, Seed, check_area
+from bench.schema.options import Subset
+from bench.schema.values import Found, Items, Name, Range, Seed, check_area
 
 ROTATIONS, SCALES = Range(-180, 180), Range(0.25, 4, "too little of the image would be left")
 Rotation = Annotated[float, ROTATIONS]
@@ -25,7 +26,7 @@ class DatasetConfig:
     kind: Name = MISSING
     root: Annotated[str, Found("folder", "a folder of images")] | None = None
     """Folder of the data; null: below ``data_root``."""
-    subset: Annotated[str, OneOf(("all", "no_large", "i", "v"))] = II("protocol.subset")
+    subset: Subset = II("protocol.subset")
     """all | no_large (108 HPatches sequences) | i | v."""
     sequences: Annotated[list[Name], Items(1, 100_000)] | None = None
     """Only these sequences."""

@@ -9,9 +9,13 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import ValidationError
 
 from bench.core.doors import unchecked
+from bench.core.errors import ConfigError
 from bench.schema import ProtocolConfig, check
+from bench.schema.checks import wrong_word
+from bench.schema.options import TargetSize
 
 _PROSE = ("name", "title", "source", "unstated")
 
@@ -24,7 +28,7 @@ def _retired(protocol: ProtocolConfig) -> dict[str, dict[str, Any]]:
 
     ``homography.failure`` was ``inf``, but ``threshold_plus_one`` in silk, which alone resizes to the reference.
     """
-    resized_to_reference = protocol.image.target_size == "reference"
+    resized_to_reference = protocol.image.target_size == TargetSize.reference
     return {"homography": {"failure": "threshold_plus_one" if resized_to_reference else "inf"}}
 
 
@@ -98,7 +102,11 @@ def protocol_from(values: Mapping[str, Any]) -> ProtocolConfig:
         group, _, key = name.rpartition(".")
         if OmegaConf.select(known, name) is not None:
             OmegaConf.select(known, group).pop(key)
-    merged = OmegaConf.merge(OmegaConf.structured(ProtocolConfig), known)
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(ProtocolConfig), known)
+    except ValidationError as error:
+        key = f"protocol.{error.full_key}"
+        raise ConfigError(wrong_word(key, error) or f"{key}: {str(error).splitlines()[0]}") from error
     protocol = OmegaConf.to_object(merged)
     assert isinstance(protocol, ProtocolConfig)
     with unchecked():

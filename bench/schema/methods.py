@@ -9,14 +9,27 @@ from omegaconf import II, MISSING
 
 from bench.core.doors import Door
 from bench.core.errors import ConfigError
+from bench.schema.options import (
+    Aggregation,
+    DetectorAlgorithm,
+    FeatureFormat,
+    Frame,
+    Graph,
+    ModelKind,
+    NmsKind,
+    NmsTargets,
+    OpenCVAlgorithm,
+    PerformanceHint,
+    PrecisionHint,
+    Runtime,
+    Weights,
+)
 from bench.schema.protocol import (
     Border,
     ClassicalMax,
     MatcherConfig,
     NmsConfig,
-    NmsKind,
     NmsSize,
-    NmsTargets,
     SiftConfig,
     SiftContrast,
     SiftEdge,
@@ -24,7 +37,6 @@ from bench.schema.protocol import (
 )
 from bench.schema.values import Batch, Found, Keypoints, Name, OneOf, Probability, Range, Seed, Share, Text, Threads
 
-ModelKind = Annotated[str, OneOf(("builtin", "builtin_magicpoint", "sp_v6", "path"))]
 ModelPath = Annotated[str, Found("any", "a SavedModel or a weight file")]
 InputScale = Annotated[float, OneOf((1.0, 255.0))]
 
@@ -42,9 +54,9 @@ class ModelConfig:
     """Largest input value: 1 or 255; null: by the graph (1 for SuperPoint, 255 for the 2018 MagicPoint)."""
 
     def __post_init__(self) -> None:
-        if self.kind == "path" and self.path is None:
+        if self.kind == ModelKind.path and self.path is None:
             raise ConfigError("model=path needs model.path: a SavedModel, weights, an OpenVINO IR or ONNX file")
-        if self.path is not None and self.kind in ("builtin", "builtin_magicpoint", "sp_v6"):
+        if self.path is not None and self.kind in (ModelKind.builtin, ModelKind.builtin_magicpoint, ModelKind.sp_v6):
             raise ConfigError(f"model.path is not read with model={self.kind}; say model=path, too")
 
 
@@ -83,7 +95,7 @@ class HomographicAdaptationConfig:
     """Averaging of the detector over warped copies of the image (paper section 5.2); num=0 is off."""
 
     num: Annotated[int, Range(0, 1000, "each is an inference")] = 0
-    aggregation: Annotated[str, OneOf(("sum", "max"))] = "sum"
+    aggregation: Aggregation = Aggregation.sum
     seed: Seed = 0
     batch: Batch = 1
 
@@ -122,30 +134,32 @@ class MethodConfig:
 class SuperPointConfig(MethodConfig):
     """SuperPoint or MagicPoint under TensorFlow or OpenVINO."""
 
-    backend: Annotated[str, OneOf(("tensorflow", "openvino"))] = MISSING
+    backend: Runtime = MISSING
     """tensorflow | openvino."""
     model: ModelConfig = field(default_factory=SelectedModel)
-    graph: Annotated[str, OneOf(("sparse", "full"))] = "sparse"
+    graph: Graph = Graph.sparse
     """sparse (only prob and descriptors_raw are computed) | full (all outputs of the exported graph)."""
     descriptors: bool = True
     """False: detector only."""
-    weights: Annotated[str, OneOf(("f32", "f16", "int8"))] = "f32"
+    weights: Weights = Weights.f32
     """Weights in the IR: f32 | f16 (compressed) | int8 (NNCF post-training quantisation); OpenVINO only."""
-    inference_precision: Annotated[str, OneOf(("f32", "f16", "bf16", "auto"))] = "f32"
+    inference_precision: PrecisionHint = PrecisionHint.f32
     """OpenVINO's hint: f32 | f16 | bf16 | auto (what the plugin prefers)."""
     accuracy_control: bool = False
     """int8 only: revert layers until the per-pair success probability drops by at most `max_drop`."""
     max_drop: Share = 0.01
-    performance_hint: Annotated[str, OneOf(("latency", "throughput"))] = "latency"
+    performance_hint: PerformanceHint = PerformanceHint.latency
     nms: NmsConfig = field(default_factory=ProtocolNms)
     min_probability: Probability = II("protocol.keypoints.min_probability")
     border_px: Border = II("protocol.keypoints.border_px")
     homographic_adaptation: HomographicAdaptationConfig = field(default_factory=HomographicAdaptationConfig)
 
     def __post_init__(self) -> None:
-        if self.accuracy_control and self.weights != "int8":
+        if self.accuracy_control and self.weights != Weights.int8:
             raise ConfigError(f"accuracy_control=true needs weights=int8, got {self.weights}")
-        if self.backend == "tensorflow" and (self.weights != "f32" or self.inference_precision != "f32"):
+        if self.backend == Runtime.tensorflow and (
+            self.weights != Weights.f32 or self.inference_precision != PrecisionHint.f32
+        ):
             raise ConfigError(
                 "backend=tensorflow runs the SavedModel in f32; weights and inference_precision must be f32, "
                 f"got {self.weights} and {self.inference_precision}; use backend=openvino"
@@ -157,7 +171,7 @@ class OpenCVConfig(MethodConfig):
     """Detector and descriptor of OpenCV with OpenCV's parameters."""
 
     backend: Name = "opencv"
-    algorithm: Annotated[str, OneOf(("sift", "rootsift", "orb", "akaze", "brisk", "kaze"))] = MISSING
+    algorithm: OpenCVAlgorithm = MISSING
     """sift | rootsift | orb | akaze | brisk | kaze."""
     classical_max: ClassicalMax | None = II("protocol.keypoints.classical_max")
     integer: bool = II("protocol.keypoints.integer")
@@ -173,7 +187,7 @@ class DetectorConfig(MethodConfig):
     """Classical detectors without descriptors."""
 
     backend: Name = "detector"
-    algorithm: Annotated[str, OneOf(("harris", "shi_tomasi", "fast", "random"))] = MISSING
+    algorithm: DetectorAlgorithm = MISSING
     """harris | shi_tomasi | fast | random."""
     nms: NmsConfig = field(default_factory=ProtocolNms)
     params: dict[str, Any] = field(default_factory=dict)
@@ -184,13 +198,13 @@ class ImportedConfig(MethodConfig):
     """Features computed elsewhere."""
 
     backend: Name = "imported"
-    format: Annotated[str, OneOf(("npz", "hdf5"))] = "npz"
+    format: FeatureFormat = FeatureFormat.npz
     """npz (``<image>.<suffix>`` in D2-Net's convention) | hdf5 (hloc's layout)."""
     path: Annotated[str, Found("any", "a folder or an HDF5 file of features")] | None = None
     """Folder of the npz files (null: beside the images) or the HDF5 file."""
     suffix: Annotated[str, Text(200, False, "the end of a file name")] | None = None
     """npz: file name after the image's name, e.g. ``lift`` for ``1.ppm.lift``."""
-    frame: Annotated[str, OneOf(("source", "evaluated"))] = "source"
+    frame: Frame = Frame.source
     """source (keypoints in pixels of the image file) | evaluated."""
     descriptors: bool = True
     """False: the files hold a detector's keypoints and scores only."""

@@ -10,10 +10,32 @@ from omegaconf import MISSING
 from bench.core.doors import Door
 from bench.core.errors import ConfigError
 from bench.schema.checks import increasing
+from bench.schema.options import (
+    AucKind,
+    CornerConvention,
+    DescriptorMetric,
+    DltSolver,
+    EmptyRepeatability,
+    ErrorAggregate,
+    Frame,
+    GreyMode,
+    HomographyMode,
+    ImageDtype,
+    Kernel,
+    MatchError,
+    MatchOrder,
+    MultipleMode,
+    NmsKind,
+    NmsTargets,
+    ResizePolicy,
+    Rounding,
+    SharedRegion,
+    Subset,
+    TargetSize,
+)
 from bench.schema.values import (
     Items,
     Keypoints,
-    OneOf,
     Probability,
     Range,
     Share,
@@ -25,9 +47,7 @@ from bench.schema.values import (
     check_area,
 )
 
-NmsKind = Annotated[str, OneOf(("none", "box", "square", "maxpool"))]
 NmsSize = Annotated[int, Range(1, 256, "more than half of a small image")]
-NmsTargets = Annotated[str, OneOf(("maps", "all"))]
 ClassicalMax = Annotated[int, Range(1, 1_000_000, "more than an image of 64 megapixels has")]
 SiftContrast = Annotated[float, Range(0, 1)]
 SiftEdge = Annotated[float, Range(0, 1e6, "no edge would be refused")]
@@ -43,10 +63,10 @@ hash of a protocol leaves it out there, so that a new key changes no hash; see :
 class ImageConfig:
     """How a source image becomes the evaluated image."""
 
-    grey: Annotated[str, OneOf(("bt601", "bt601_swapped", "bt601_swapped_cv2", "bt709"))] = "bt601"
+    grey: GreyMode = GreyMode.bt601
     """bt601 | bt601_swapped (BGR read as RGB by TensorFlow, as rpautrat does) | bt601_swapped_cv2 (the same by OpenCV,
     as pytorch-superpoint does) | bt709 (scikit-image)."""
-    policy: Annotated[str, OneOf(("original", "short_side", "fixed", "cover_crop", "cover_topleft"))] = "short_side"
+    policy: ResizePolicy = ResizePolicy.short_side
     """original | short_side | fixed (stretch) | cover_crop (scale to cover, centre crop) |
     cover_topleft (scale to cover, crop at the top left corner)."""
     crop_first: bool = field(default=False, metadata=ADDED)
@@ -55,30 +75,30 @@ class ImageConfig:
     short_side: Side = 480
     height: Side = 480
     width: Side = 640
-    kernel: Annotated[str, OneOf(("area", "linear", "tf1_bilinear"))] = "area"
+    kernel: Kernel = Kernel.area
     """area (cv2.INTER_AREA when shrinking, else linear) | linear (half-pixel centres) | tf1_bilinear (corner-aligned
     legacy sampler without anti-aliasing)."""
-    rounding: Annotated[str, OneOf(("round", "truncate", "ceil"))] = "round"
+    rounding: Rounding = Rounding.round
     """round | truncate | ceil: how the resized side lengths become integers."""
     multiple_of: Annotated[int, Range(1, 256, "more than half of a small image would be cut")] = 1
     """Sides are made multiples of this number ..."""
-    multiple_mode: Annotated[str, OneOf(("crop", "resize_up"))] = "crop"
+    multiple_mode: MultipleMode = MultipleMode.crop
     """... by cropping right and bottom (crop) or by choosing a larger resize target (resize_up)."""
-    target_size: Annotated[str, OneOf(("own", "reference"))] = "own"
+    target_size: TargetSize = TargetSize.own
     """own | reference: silk resizes image k to the size of image 1."""
-    dtype: Annotated[str, OneOf(("uint8", "float32"))] = "uint8"
+    dtype: ImageDtype = ImageDtype.uint8
     """uint8 | float32 (fractional grey levels are kept; OpenCV methods truncate)."""
-    homography: Annotated[str, OneOf(("exact", "nominal_scale", "reference_scale"))] = "exact"
+    homography: HomographyMode = HomographyMode.exact
     """exact (follows the sampler and the true sizes) | nominal_scale (diagonal scaling by the float scale factor, as
     rpautrat) | reference_scale (image 1's scale for both images, as pytorch-superpoint)."""
 
     def __post_init__(self) -> None:
-        if self.crop_first and self.policy not in ("cover_crop", "cover_topleft"):
+        if self.crop_first and self.policy not in (ResizePolicy.cover_crop, ResizePolicy.cover_topleft):
             raise ConfigError(
                 f"protocol.image.crop_first=true is not possible with policy={self.policy}, which cuts nothing "
                 "to a target size; allowed with: cover_crop, cover_topleft"
             )
-        if self.policy in ("fixed", "cover_crop", "cover_topleft"):
+        if self.policy in (ResizePolicy.fixed, ResizePolicy.cover_crop, ResizePolicy.cover_topleft):
             check_area("protocol.image", self.height, self.width)
 
 
@@ -86,12 +106,12 @@ class ImageConfig:
 class NmsConfig:
     """Non-maximum suppression of a probability or response map."""
 
-    kind: NmsKind = "box"
+    kind: NmsKind = NmsKind.box
     """none | box (IoU of boxes of side `size`, threshold `iou`) | square (L-infinity radius `size`, greedy, Magic
     Leap) | maxpool (max-pooling of radius `size`, repeated as glue-factory's simple_nms)."""
     size: NmsSize = 4
     iou: Share = 0.1
-    applies_to: NmsTargets = "maps"
+    applies_to: NmsTargets = NmsTargets.maps
     """maps (SuperPoint, MagicPoint and detectors with a response map) | all (also keypoints of SIFT, ORB, ...)."""
 
 
@@ -136,13 +156,13 @@ MATCHERS = Door(
 class MatcherConfig:
     kind: Annotated[str, MATCHERS] = "mutual_nn"
     """mutual_nn | nn (one way, reference to target) | none (detector protocols) | a matcher from outside."""
-    metric: Annotated[str, OneOf(("l2", "dot"))] = "l2"
+    metric: DescriptorMetric = DescriptorMetric.l2
     """l2 | dot. Binary descriptors always use Hamming."""
     max_distance: Annotated[float, Range(0, 2, "unit descriptors are never further apart", above=True)] | None = None
     """Largest L2 distance of a match between float descriptors of unit length (networks, RootSIFT); others (SIFT,
     binary) are not limited."""
     ratio: Annotated[float, Range(0, 1, above=True)] | None = None
-    order: Annotated[str, OneOf(("best_first", "best_last"))] = field(default="best_first", metadata=ADDED)
+    order: MatchOrder = field(default=MatchOrder.best_first, metadata=ADDED)
     """Order of the matches by the score of the reference keypoint, in which the estimator gets them: best_first |
     best_last (rpautrat, whose keypoints ascend by score). Of equally near neighbours the first in that order is
     taken."""
@@ -184,20 +204,19 @@ class EstimatorConfig:
 @dataclass
 class HomographyMetricConfig:
     thresholds_px: Thresholds = field(default_factory=lambda: [1.0, 3.0, 5.0])
-    corners: Annotated[str, OneOf(("size_minus_one", "size"))] = "size_minus_one"
+    corners: CornerConvention = CornerConvention.size_minus_one
     """size_minus_one: (W-1, H-1) | size: (W, H)."""
-    aggregate: Annotated[str, OneOf(("mean", "median"))] = "mean"
+    aggregate: ErrorAggregate = ErrorAggregate.mean
     """mean of per-pair success | median of corner errors (glue-factory prints both AUC and medians)."""
-    auc: Annotated[str, OneOf(("exact", "trapezoid"))] = "exact"
+    auc: AucKind = AucKind.exact
     """exact | trapezoid (SuperGlue, glue-factory, SiLK)."""
-    frame: Annotated[str, OneOf(("evaluated", "source"))] = "evaluated"
+    frame: Frame = Frame.evaluated
     """evaluated | source: the frame in which corner errors are measured."""
 
     def __post_init__(self) -> None:
         increasing("protocol.homography.thresholds_px", self.thresholds_px)
 
 
-DLT_SOLVERS = ("svd", "lu")
 METRICS = Door(
     "metric",
     "bench.metrics",
@@ -222,7 +241,7 @@ class ProtocolConfig:
     """What the source does not state and this file chose. Not empty: results are "paper-style"."""
     gt_leak: bool = False
     """True where ground truth selects keypoints."""
-    subset: Annotated[str, OneOf(("all", "no_large", "i", "v"))] = "all"
+    subset: Subset = Subset.all
     """Sequence set asked of the data set: all | no_large | i | v (a data set may narrow it further)."""
     image: ImageConfig = field(default_factory=ImageConfig)
     keypoints: KeypointsConfig = field(default_factory=KeypointsConfig)
@@ -230,16 +249,16 @@ class ProtocolConfig:
     estimator: EstimatorConfig = field(default_factory=EstimatorConfig)
     metrics: Annotated[list[Annotated[str, METRICS]], Items(1)] = field(default_factory=lambda: list(METRICS))
     homography: HomographyMetricConfig = field(default_factory=HomographyMetricConfig)
-    dlt_solver: Annotated[str, OneOf(DLT_SOLVERS)] = field(default="svd", metadata=ADDED)
+    dlt_solver: DltSolver = field(default=DltSolver.svd, metadata=ADDED)
     """svd | lu: how the metric `dlt` solves its system; see :func:`bench.geometry.dlt.dlt_homography`."""
     repeatability_px: Threshold = 3.0
     """Distance of a repeated, localised or correctly matched point (repeatability, localisation error, NN mAP,
     matching score)."""
     repeatability_max: Keypoints = 0
     """Keypoints used for repeatability after the shared-region filter; 0: the features as they are."""
-    repeatability_empty: Annotated[str, OneOf(("zero", "drop"))] = "zero"
+    repeatability_empty: EmptyRepeatability = EmptyRepeatability.zero
     """zero | drop: what a pair without a keypoint in the shared region counts in the mean repeatability."""
-    shared_region: Annotated[str, OneOf(("pixel_centres", "size"))] = "pixel_centres"
+    shared_region: SharedRegion = SharedRegion.pixel_centres
     """pixel_centres (0 <= x <= W-1) | size (0 <= x < W, rpautrat and its descendants): where a warped keypoint counts
     as inside the other image."""
     mma_px: Thresholds = field(default_factory=lambda: [float(t) for t in range(1, 16)])
@@ -247,7 +266,7 @@ class ProtocolConfig:
     """Thresholds of match precision and recall."""
     precision_strict: bool = False
     """True: error < t (glue-factory); False: error <= t."""
-    precision_error: Annotated[str, OneOf(("one_way", "symmetric"))] = "one_way"
+    precision_error: MatchError = MatchError.one_way
     """one_way (in the target image) | symmetric (mean of both directions, glue-factory)."""
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ from omegaconf import MISSING
 from bench.core.errors import ConfigError
 from bench.schema.checks import increasing
 from bench.schema.methods import ModelConfig
+from bench.schema.options import LatencyMode
 from bench.schema.protocol import ESTIMATORS, ProtocolConfig
 from bench.schema.values import (
     Count,
@@ -18,7 +19,6 @@ from bench.schema.values import (
     Items,
     Jobs,
     Name,
-    OneOf,
     Range,
     Repeats,
     Seed,
@@ -35,7 +35,7 @@ class LatencyConfig:
     """How extraction is timed. Every image is extracted at least once per method and the first timed outputs are the
     ones evaluated."""
 
-    mode: Annotated[str, OneOf(("off", "quick", "full"))] = "quick"
+    mode: LatencyMode = LatencyMode.quick
     """off | quick | full."""
     repeats: Repeats = 1
     """Timed passes over the images."""

@@ -17,6 +17,7 @@ from bench.metrics.columns import COUNTS, metrics_of
 from bench.metrics.homography import as_errors, auc_terms, auc_trapezoid
 from bench.metrics.record import Column, filled
 from bench.schema import ProtocolConfig
+from bench.schema.options import AucKind
 from bench.stats import quantile
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def _values(
         errors = np.log(np.clip(errors, *CLIP_PX))
     elif column.reduction == "auc":
         kind = "trapezoid"
-        if protocol.homography.auc == "exact":
+        if protocol.homography.auc == AucKind.exact:
             kind, errors = "mean", auc_terms(errors, threshold_px)
     return kind, np.where(missing, np.nan, errors)
 

@@ -28,7 +28,7 @@ from bench.core.types import Size
 from bench.models.network import CELL_PX, build_network
 from bench.models.weights import load_weights, set_network_weights
 from bench.train.backend import inference
-from bench.train.config import AdaptConfig
+from bench.train.config import AdaptConfig, AdaptDetector
 from bench.train.data import ADAPT_STREAM, Photograph, generator, list_photographs, read_photograph
 from bench.train.loop import refuse_other_settings
 from bench.train.warps import random_homography, warp_image, warp_points
@@ -214,7 +214,7 @@ def keypoint_map(rng: np.random.Generator, image: Array, detectors: list[Detecto
     maps = [adapt_photograph(rng, image, detect, config) for detect in detectors]
     if len(maps) == 1:
         # Harris' response grows with the fourth power of contrast; its root spreads the labels' weights evenly.
-        return np.sqrt(np.sqrt(maps[0])) if config.detector == "harris" else maps[0]
+        return np.sqrt(np.sqrt(maps[0])) if config.detector == AdaptDetector.harris else maps[0]
     relative = [each / max(float(np.percentile(each, 99.9)), 1e-6) for each in maps]
     return np.asarray(np.mean(relative, axis=0, dtype=np.float32))
 
@@ -279,11 +279,11 @@ def adapt_folder(
     settings: dict[str, Any] = {"seed": seed, "dtype": dtype, "adapt": asdict(config)}
     del settings["adapt"]["weights"]
     detectors = []
-    if config.detector in ("magicpoint", "both"):
+    if config.detector in (AdaptDetector.magicpoint, AdaptDetector.both):
         settings["weights_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
         detectors.append(network_detector(weights, config, dtype, compile_network))
-    if config.detector != "magicpoint":
-        detectors.append(corner_detector("harris" if config.detector == "harris" else "shi_tomasi", config))
+    if config.detector != AdaptDetector.magicpoint:
+        detectors.append(corner_detector("harris" if config.detector == AdaptDetector.harris else "shi_tomasi", config))
     out.mkdir(parents=True, exist_ok=True)
     for path in track(paths, "adapt"):
         target = label_path(out, Path(data), path)

@@ -8,6 +8,7 @@ from typing import Annotated
 from omegaconf import MISSING
 
 from bench.core.errors import ConfigError
+from bench.schema.options import Option
 from bench.schema.values import Batch, Folder, Found, Items, OneOf, Probability, Range, Seed, Share, Threads
 from bench.train.photometric import PhotometricConfig
 from bench.train.synthetic_shapes import SHAPES
@@ -22,6 +23,36 @@ WeightFile = Annotated[str, Found("file", "a weight file of bench train")]
 Rank = Annotated[int, Range(0, 100_000, "no photograph has that many keypoints")]
 DrawingSide = Annotated[int, Range(16, 2048, "a batch of them would not fit the memory", multiple=8)]
 PHASE_SCALE = Range(0.1, 10, "hardly any of the image would be left")
+
+
+class AdaptDetector(Option):
+    """Detectors of Homographic Adaptation."""
+
+    magicpoint = "magicpoint"
+    shi_tomasi = "shi_tomasi"
+    harris = "harris"
+    both = "both"
+
+
+class DetectorTarget(Option):
+    """What the detector learns."""
+
+    keypoints = "keypoints"
+    map = "map"
+
+
+class DescriptorLoss(Option):
+    """Losses on descriptors."""
+
+    info_nce = "info_nce"
+    hinge = "hinge"
+
+
+class TrainDtype(Option):
+    """Number format of a training."""
+
+    float32 = "float32"
+    mixed_bfloat16 = "mixed_bfloat16"
 
 
 @dataclass
@@ -67,7 +98,7 @@ class MagicPointConfig:
 class AdaptConfig:
     """Homographic Adaptation: keypoints that a detector finds in many warps of a photograph."""
 
-    detector: Annotated[str, OneOf(("magicpoint", "shi_tomasi", "harris", "both"))] = "magicpoint"
+    detector: AdaptDetector = AdaptDetector.magicpoint
     """magicpoint | shi_tomasi | harris | both (MagicPoint and Shi-Tomasi: the mean of the two maps, each relative to
     its 99.9th percentile)."""
     weights: WeightFile | None = None
@@ -114,7 +145,7 @@ class PhaseConfig:
 class DetectorTargetConfig:
     """What the detector learns to predict."""
 
-    kind: Annotated[str, OneOf(("keypoints", "map"))] = "keypoints"
+    kind: DetectorTarget = DetectorTarget.keypoints
     """keypoints: one a cell, at its pixel | map: the scores of all pixels."""
     gain: Annotated[float, Range(1e-6, 1)] = 0.05
     """map: probability of a pixel with the score of superpoint.reference_rank."""
@@ -129,7 +160,7 @@ class DetectorTargetConfig:
 class DescriptorLossConfig:
     """What makes descriptors alike or different."""
 
-    kind: Annotated[str, OneOf(("info_nce", "hinge"))] = "info_nce"
+    kind: DescriptorLoss = DescriptorLoss.info_nce
     """info_nce | hinge (the paper's)."""
     weight: Factor = 1.0
     """Factor on the descriptor loss in the sum with the detector loss."""
@@ -170,7 +201,7 @@ class SuperPointConfig:
     def validate(self, key: str) -> None:
         if not self.phases:
             raise ConfigError(f"{key}.phases is empty; give at least one {{steps, crop_px, batch, points}}")
-        lowest_rank = 0 if self.detector_target.kind == "keypoints" else 1
+        lowest_rank = 0 if self.detector_target.kind == DetectorTarget.keypoints else 1
         for i, phase in enumerate(self.phases):
             low = self.first_warp.scale_min if phase.scale_min is None else phase.scale_min
             if phase.scale_max is not None:
@@ -195,7 +226,7 @@ class TrainConfig:
     seed: Seed = 0
     threads: Threads = 0
     """CPU threads of the computation; 0: all."""
-    dtype: Annotated[str, OneOf(("float32", "mixed_bfloat16"))] = "float32"
+    dtype: TrainDtype = TrainDtype.float32
     """float32 | mixed_bfloat16 (convolutions in bfloat16, weights and losses in float32)."""
     compile: bool = False
     """With KERAS_BACKEND=torch: compile the network (needs a C++ compiler; three times as fast on a CPU)."""

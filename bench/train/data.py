@@ -14,7 +14,13 @@ from bench.core.types import Size
 from bench.data.images import read_image
 from bench.data.prepare import to_grey
 from bench.models.network import CELL_PX
-from bench.train.config import DetectorTargetConfig, PhaseConfig, SuperPointConfig, SyntheticShapesConfig
+from bench.train.config import (
+    DetectorTarget,
+    DetectorTargetConfig,
+    PhaseConfig,
+    SuperPointConfig,
+    SyntheticShapesConfig,
+)
 from bench.train.photometric import augment
 from bench.train.synthetic_shapes import SHAPES, render
 from bench.train.warps import WarpConfig, random_homography, warp_image, warp_points
@@ -227,7 +233,7 @@ def _crop_probs(photo: Photograph, homographies: list[Array], phase: PhaseConfig
     """What the detector is to predict in crops of a photograph: (S, S) float32 each."""
     size = Size(phase.crop_px, phase.crop_px)
     rank = config.reference_rank if phase.reference_rank is None else phase.reference_rank
-    if config.detector_target.kind == "map":
+    if config.detector_target.kind == DetectorTarget.map:
         prob = photo.prob(config.detector_target, rank)
         return [warp_image(prob, each, size)[0] for each in homographies]
     weights = photo.weights(rank)

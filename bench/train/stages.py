@@ -13,7 +13,7 @@ from bench.core.files import write_atomic
 from bench.models.network import build_network
 from bench.models.weights import load_weights, network_weights, set_network_weights
 from bench.train.adapt import adapt_folder, labels_digest, load_photographs
-from bench.train.config import TrainConfig
+from bench.train.config import AdaptDetector, DescriptorLoss, TrainConfig
 from bench.train.data import PREVIEW_STREAM, generator, magicpoint_batch, superpoint_batch, synthetic_sample
 from bench.train.loop import Cadence, Stage, fit
 from bench.train.losses import detector_loss, hinge_loss, info_nce_loss, sample_descriptors
@@ -81,7 +81,7 @@ def magicpoint(config: TrainConfig, out: Path) -> Path:
 def adapt(config: TrainConfig, out: Path) -> Path:
     """Find the keypoints of every photograph by Homographic Adaptation and return the folder of labels."""
     weights = Path(config.adapt.weights) if config.adapt.weights else out / "magicpoint" / "weights.npz"
-    if config.adapt.detector in ("magicpoint", "both") and not weights.is_file():
+    if config.adapt.detector in (AdaptDetector.magicpoint, AdaptDetector.both) and not weights.is_file():
         raise ConfigError(f"stage=adapt needs detector weights, none at {weights}; run stage=magicpoint first")
     assert config.data is not None  # TrainConfig refuses the stage without it
     return adapt_folder(config.data, out / "adapt", weights, config.adapt, config.seed, config.dtype, config.compile)
@@ -112,7 +112,7 @@ def superpoint(config: TrainConfig, out: Path) -> Path:
         half = outputs["descriptors_raw"].shape[0] // 2
         first, second = outputs["descriptors_raw"][:half], outputs["descriptors_raw"][half:]
         chosen = settings.descriptor_loss
-        if chosen.kind == "hinge":
+        if chosen.kind == DescriptorLoss.hinge:
             mask = targets["mask"][half:]
             loss = hinge_loss(
                 (first, second),

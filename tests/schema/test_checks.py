@@ -6,17 +6,21 @@ import dataclasses
 import math
 import typing
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra.core.config_store import ConfigStore
 
 from bench.commands import COMMANDS, schema_of
+from bench.config import compose
 from bench.core.doors import Door
 from bench.core.errors import ConfigError
 from bench.core.machine import processors
-from bench.schema import LatencyConfig, NmsConfig, ProtocolConfig, RunConfig, check, inputs, register
+from bench.schema import ImageConfig, LatencyConfig, NmsConfig, ProtocolConfig, RunConfig, check, inputs, register
 from bench.schema.checks import Constraint, Found, Items, OneOf, Range, Text, fields_of
+from bench.schema.identity import protocol_from
+from bench.schema.options import Option
 from bench.schema.values import max_side
 
 
@@ -170,3 +174,43 @@ def test_bounds_of_this_machine() -> None:
     with pytest.raises(ConfigError, match="four times the processors"):
         check(config)
     assert 2000 < max_side() < 1e6
+
+
+def options() -> list[type[Option]]:
+    return [each for each in Option.__subclasses__() if each.__module__.startswith("bench.")]
+
+
+def test_name_and_value_of_an_option_are_one_word() -> None:
+    # OmegaConf reads members by name; files, hashes and tables hold their values.
+    assert len(options()) > 30
+    for option in options():
+        assert [each.name for each in option] == [each.value for each in option], option
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("protocol.image.grey=bt60", "protocol.image.grey='bt60' is not possible; allowed: bt601, bt601_swapped"),
+        ("protocol.image.grey=1.5", "protocol.image.grey=1.5 is not possible; allowed: bt601, bt601_swapped"),
+        ("protocol.image={grey: x}", "protocol.image.grey='x' is not possible; allowed: bt601, bt601_swapped"),
+        ("protocol.subset=large", "protocol.subset='large' is not possible; allowed: all, no_large, i, v"),
+        ("methods.sift.algorithm=null", "methods.sift.algorithm=null is not possible; allowed: a value, not null"),
+    ],
+)
+def test_a_wrong_word_is_answered_with_the_words_there_are(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose([override])
+    assert str(caught.value).startswith(message)
+
+
+def test_a_wrong_word_in_a_preset_or_in_python_is_refused_too(tmp_path: Path) -> None:
+    (tmp_path / "protocol").mkdir()
+    text = "defaults: [strict, _self_]\nname: mine\nimage: {kernel: cubic}\n"
+    (tmp_path / "protocol/mine.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="kernel='cubic' is not possible; allowed: area, linear, tf1_bilinear"):
+        compose([f"hydra.searchpath=[{tmp_path}]", "protocol=mine"])
+    with pytest.raises(ConfigError, match="image.kernel='cubic' is not possible; allowed: area, linear"):
+        check(ImageConfig(kernel="cubic"), "image")  # type: ignore[arg-type]
+    values = dataclasses.asdict(ProtocolConfig("mine", image=ImageConfig(kernel="cubic")))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="protocol.image.kernel='cubic' is not possible; allowed: area, linear"):
+        protocol_from(values)
