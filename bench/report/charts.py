@@ -41,7 +41,7 @@ def charts(labels: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         "corner_error": _curve(labels),
         "latency": _ecdf(labels),
         "scatter": _scatter(),
-        "stages": _stages(),
+        "stages": _stages(len(labels)),
     }
     with alt.data_transformers.enable("default"):
         return {name: _plain(chart) for name, chart in found.items()}
@@ -143,7 +143,7 @@ def _scatter() -> altair.TopLevelMixin:
     return alt.layer(*layers).properties(width="container", height=420)
 
 
-def _stages() -> altair.TopLevelMixin:
+def _stages(n_methods: int) -> altair.TopLevelMixin:
     import altair as alt
 
     scale = alt.Scale(domain=list(STAGE_COLOURS), range=list(STAGE_COLOURS.values()))
@@ -155,4 +155,4 @@ def _stages() -> altair.TopLevelMixin:
         order=alt.Order("rank:Q"),
         tooltip=["method:N", "stage:N", alt.Tooltip("ms:Q", format=".4~g")],
     )
-    return alt.layer(found).properties(width="container", height=alt.Step(26))
+    return alt.layer(found).properties(width="container", height=26 * n_methods)

@@ -262,7 +262,14 @@ def published_table(published: pd.DataFrame | None, manifest: Manifest) -> Table
         Head("ours", "this run"),
         Head("published", "published"),
         Head("difference", "difference"),
-        Head("status", "status", False),
+        Head(
+            "status",
+            "status",
+            False,
+            "verified: read in the source, and nothing contradicts it. stale: from an earlier state of the source, or "
+            "from before a bug was fixed. inconsistent: contradicted by the source's own numbers, by later results "
+            "or by its own definition. other_weights: made with other weights than those to compare with.",
+        ),
         Head("source", "source", False),
     )
     rows = []

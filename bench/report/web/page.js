@@ -365,6 +365,7 @@ const USES = {pareto: ["points"], corner_error: ["curve", "cut"], latency: ["ecd
 async function mount(box) {
   const name = box.dataset.chart, spec = data.charts[name];
   await loadCharts();
+  if (box.clientWidth < 560) spec.config.legend.columns = 1;
   spec.datasets = {...spec.datasets, ...Object.fromEntries(USES[name].map(set => [set, DATASETS[set]()]))};
   const {view} = await window.vegaEmbed(box, spec, {mode: "vega-lite", renderer: "svg", actions: false});
   views.set(name, view);
