@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.train.backend import limit_threads
+from bench.train.backend import start
 from bench.train.config import STAGES, TrainConfig
 
 
@@ -35,9 +35,8 @@ def main(config: TrainConfig) -> int:
 
     from bench.train import stages
 
-    limit_threads(config.threads)
     out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
+    start(config.threads, out / "logs" / "libraries.log")
     run: dict[str, Callable[[TrainConfig, Path], Path]] = {
         "synthetic_shapes": stages.synthetic_shapes,
         "magicpoint": stages.magicpoint,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,6 +50,28 @@ def inference(network: keras.Model, compile_network: bool) -> Callable[[npt.NDAr
         return {key: value.float().cpu().numpy() for key, value in outputs.items()}
 
     return run
+
+
+def start(threads: int, log: Path) -> None:
+    """Import Keras, limit its threads and start its backend.
+
+    What TensorFlow's and absl's libraries print about the machine on the way is appended to `log`; errors are raised.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        sys.stderr.flush()
+        saved = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            import keras
+
+            limit_threads(threads)
+            keras.ops.zeros(1)
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)
 
 
 def limit_threads(threads: int) -> None:
