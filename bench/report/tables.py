@@ -212,7 +212,8 @@ def differences_table(summary: Any, manifest: Manifest, wanted: Sequence[str] = 
         ),
         Head("verdict", "verdict", False),
     )
-    found_rows = records(frame)
+    # The reference's rows first; a metric that it lacks is compared with the first method that has it.
+    found_rows = sorted(records(frame), key=lambda row: str(row["reference"]) != getattr(summary, "reference", ""))
     found = list(dict.fromkeys(str(row["split"]) for row in found_rows))
     shown = {c.name: c for c in choose((str(row["metric"]) for row in found_rows), wanted)}
     sections = []
@@ -243,6 +244,44 @@ def differences_table(summary: Any, manifest: Manifest, wanted: Sequence[str] = 
         if sections
         else None
     )
+
+
+def compact_differences(summary: Any, manifest: Manifest, wanted: Sequence[str] = cols.HEADLINE) -> Table | None:
+    """Return one row per method: its differences to the reference, each with interval and verdict.
+
+    `wanted` names the metrics. None where the reference has none of them, or nothing is compared with it.
+    """
+    frame = summary.differences
+    frame = frame[frame["reference"] == summary.reference]
+    shown = choose(frame["metric"].astype(str), wanted)
+    if not shown:
+        return None
+    rows = {(str(row["split"]), str(row["method"]), str(row["metric"])): row for row in records(frame)}
+    present = {split for split, _, metric in rows if metric in {c.name for c in shown}}
+    methods = method_order(manifest, frame["method"].astype(str))
+
+    def cell(split: str, method: str, known: Column) -> Cell:
+        row = rows.get((split, method, known.name))
+        if row is None:
+            return Cell(DASH)
+        size, low, high = (number(row[key]) for key in ("difference", "low", "high"))
+        text, interval = format_difference(known.unit, size), format_interval(known.unit, low, high)
+        return Cell(text, interval, f"({row['verdict']})", value=size)
+
+    sections = tuple(
+        Section(
+            SPLITS.get(split, f"Split {split}"),
+            tuple((Cell(label(manifest, m)), *(cell(split, m, c) for c in shown)) for m in methods),
+        )
+        for split in [s for s in SPLITS if s in present] + sorted(present - set(SPLITS))
+    )
+    heads = (Head("method", "method", False), *(Head(c.name, heading(c), True, c.definition) for c in shown))
+    title = f"Differences to {label(manifest, summary.reference)}"
+    note = (
+        "Method minus reference on the same pairs, with its paired 95 % interval. A word other than better or worse "
+        "(Holm over the methods) claims no difference."
+    )
+    return Table("differences", title, caption(manifest), note, heads, sections)
 
 
 def published_table(published: pd.DataFrame | None, manifest: Manifest) -> Table | None:

@@ -119,7 +119,7 @@ def _tables(summary: Any, manifest: Manifest, pairs: pd.DataFrame) -> _Tables:
     # Headlines stand among the results, every metric among the details.
     every = tables.differences_table(summary, manifest)
     others = (
-        tables.differences_table(summary, manifest, cols.HEADLINE) or every,
+        tables.compact_differences(summary, manifest) or every,
         tables.published_table(summary.published, manifest),
         metrics("homography", "Homography, more measures", cols.of_table("homography")),
         metrics("noise", "Noise of the robust estimator", cols.of_table("noise")),

@@ -8,15 +8,14 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from bench.metrics.text import format_value
 from bench.report.figures import draw_plots
 from bench.report.plots import accuracy, latency, parity
-from bench.report.plots.labels import place_labels
-from bench.report.plots.style import figure, look, styled, to_bytes
+from bench.report.plots.style import look, to_bytes
 from tests.report.conftest import SimulatedRun
 from tests.report.simulation import METHODS, simulated_pairs, simulated_summary, simulated_times
 
@@ -124,21 +123,43 @@ def test_pareto_front_takes_the_points_nothing_beats() -> None:
             for metric, v in (("latency_median_ms", ms), ("accuracy_3px", share))
         ]
     )
-    ax = accuracy.pareto(table, {"a": "Method A"}).axes[0]
+    fig = accuracy.pareto(table, {"a": "Method A"})
+    ax = fig.axes[0]
     front = next(line for line in ax.get_lines() if line.get_drawstyle() == "steps-post")
     assert list(front.get_xdata()) == [10.0, 30.0, 50.0]
-    assert "Method A" in [t.get_text() for t in ax.texts]
+    assert "Method A" in [t.get_text() for t in fig.legends[0].get_texts()]
 
 
-@settings(max_examples=8, deadline=None)
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=12), st.randoms())
-def test_labels_do_not_overlap_each_other(points: list[tuple[float, float]], random: object) -> None:
-    with styled():
-        fig, (ax,) = figure()
-        ax.set(xlim=(-0.2, 1.2), ylim=(-0.2, 1.2))
-        boxes = place_labels(fig, ax, np.array(points), [f"method_{i}" for i in range(len(points))])
-    for a, b in itertools.combinations(boxes, 2):
-        assert min(a.x1, b.x1) <= max(a.x0, b.x0) or min(a.y1, b.y1) <= max(a.y0, b.y0)
+def text_boxes(fig: Figure) -> list[tuple[str, Bbox]]:
+    """Every text that is drawn, with its box in pixels."""
+    fig.canvas.draw()
+    found = [t for t in fig.findobj(Text) if t.get_visible() and t.get_text()]
+    return [(t.get_text(), t.get_window_extent()) for t in found]
+
+
+@pytest.mark.parametrize("n_methods", [5, 12])
+@pytest.mark.parametrize("kind", ["pareto", "corner_error", "mma", "difficulty"])
+def test_no_text_covers_another(run: SimulatedRun, kind: str, n_methods: int) -> None:
+    source = list(METHODS)
+    names = [f"{source[i % 5]}{'_full' * (i // 5)}" for i in range(n_methods)]
+    pairs = pd.concat([run.pairs[run.pairs["method"] == source[i % 5]].assign(method=m) for i, m in enumerate(names)])
+    table = run.summary.table
+    table = pd.concat([table[table["method"] == source[i % 5]].assign(method=m) for i, m in enumerate(names)])
+    fig = {
+        "pareto": lambda: accuracy.pareto(table, {}),
+        "corner_error": lambda: accuracy.cumulative_errors(pairs, {}),
+        "mma": lambda: accuracy.mma_curves(pairs, [float(t) for t in range(1, 16)], {}),
+        "difficulty": lambda: accuracy.accuracy_by_difficulty(pairs, {}),
+    }[kind]()
+    assert fig is not None
+    boxes = text_boxes(fig)
+    assert set(names) <= {text for text, _ in boxes}
+    for (one, a), (other, b) in itertools.combinations(boxes, 2):
+        apart = min(a.x1, b.x1) <= max(a.x0, b.x0) or min(a.y1, b.y1) <= max(a.y0, b.y0)
+        assert apart, f"{one} covers {other}"
+    frame = fig.axes[0].get_window_extent()
+    legend = fig.legends[0].get_window_extent()
+    assert legend.x0 >= frame.x1 or legend.y1 <= frame.y0
 
 
 def test_stage_bars_end_at_the_sum_of_medians(run: SimulatedRun) -> None:

@@ -13,7 +13,7 @@ from bench.report import tables
 from bench.report.lookup import Lookup
 from bench.summary.table import Summary
 from tests.report.conftest import SimulatedRun
-from tests.report.simulation import simulated_manifest, simulated_summary, simulated_times
+from tests.report.simulation import METHODS, simulated_manifest, simulated_summary, simulated_times
 
 ACCURACY = column("accuracy_3px")
 
@@ -150,6 +150,20 @@ def test_published_numbers_are_shown_only_where_given() -> None:
         "verified",
         "paper, Table 4",
     ]
+
+
+def test_compact_differences_have_a_row_a_method(run: SimulatedRun) -> None:
+    table = tables.compact_differences(run.summary, run.manifest)
+    assert table is not None
+    assert [head.key for head in table.heads] == ["method", "accuracy_1px", "accuracy_3px", "accuracy_5px"]
+    frame = run.summary.differences
+    for section, split in zip(table.sections, ("all", "i", "v"), strict=True):
+        assert [row[0].text for row in section.rows] == [m for m in METHODS if m != "superpoint_tf"]
+        for cells in section.rows:
+            chosen = frame[(frame["method"] == cells[0].text) & (frame["split"] == split)].set_index("metric")
+            for head, cell in zip(table.heads[1:], cells[1:], strict=True):
+                assert cell.value == chosen.loc[head.key, "difference"]
+                assert cell.noise == f"({chosen.loc[head.key, 'verdict']})"
 
 
 def test_failures_list_kinds_that_occurred(run: SimulatedRun) -> None:

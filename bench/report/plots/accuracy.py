@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bench.core.frames import records
-from bench.report.plots.labels import Segment, place_labels
 from bench.report.plots.style import (
     INK,
     MUTED,
@@ -50,14 +48,14 @@ def pareto(table: pd.DataFrame, labels: Labels, metric: str = "accuracy_3px", sp
     table : DataFrame
         The summary's tidy table. Methods that lack either number are left out.
     labels : mapping
-        Method to the name drawn beside its point.
+        Method to the name in the legend, which lies beside the axes in the order of the methods.
     metric, split : str
         What the vertical axis shows.
     """
     accuracy, latency = _rows(table, metric, split), _rows(table, "latency_median_ms")
     methods = [m for m in accuracy if m in latency]
     with styled():
-        fig, (ax,) = figure(7.2, 4.8)
+        fig, (ax,) = figure(8.4, 4.8)
         if not methods:
             note_empty(ax, "no method has both an accuracy and a time")
             return fig
@@ -75,9 +73,10 @@ def pareto(table: pd.DataFrame, labels: Labels, metric: str = "accuracy_3px", sp
                 elinewidth=1.4,
                 capsize=2.5,
                 zorder=3,
+                label=labels.get(method, method),
             )
         points = np.array([(latency[m]["value"], accuracy[m]["value"]) for m in methods])
-        front = _front(ax, points)
+        _front(ax, points)
         ax.set_xscale("log")
         ax.grid(visible=True, which="minor", axis="x", linewidth=0.35)
         ax.set_xlabel("median time per image (ms, log scale)")
@@ -86,17 +85,13 @@ def pareto(table: pd.DataFrame, labels: Labels, metric: str = "accuracy_3px", sp
         pad = max(1.6, span**0.14)
         ax.set_xlim(points[:, 0].min() / pad, points[:, 0].max() * pad)
         plain_log_ticks(ax)
-        x_low, x_high = (
-            points[:, 0] + sign * np.array([_arms(latency[m])[k, 0] for m in methods]) for k, sign in _ENDS
-        )
         y_low, y_high = (
             points[:, 1] + sign * np.array([_arms(accuracy[m])[k, 0] for m in methods]) for k, sign in _ENDS
         )
-        margin = (0.1 + 0.012 * len(methods)) * max(y_high.max() - y_low.min(), 0.05)
+        margin = 0.06 * max(y_high.max() - y_low.min(), 0.05)
         ax.set_ylim(y_low.min() - margin, y_high.max() + margin)
-        bars = [((x, low), (x, high)) for x, low, high in zip(points[:, 0], y_low, y_high, strict=True)]
-        bars += [((low, y), (high, y)) for y, low, high in zip(points[:, 1], x_low, x_high, strict=True)]
-        place_labels(fig, ax, points, [labels.get(m, m) for m in methods], [*bars, *front])
+        # Names beside the points would collide where methods are alike, which is where they matter.
+        fig.legend(loc="outside right upper")
     return fig
 
 
@@ -104,8 +99,8 @@ def _title(metric: str) -> str:
     return metric.replace("_", " at ").replace("px", " px") if metric.startswith("accuracy_") else metric
 
 
-def _front(ax: Axes, points: NDArray[np.float64]) -> list[Segment]:
-    """Draw the staircase of points that no other point beats in both time and accuracy, and return its segments."""
+def _front(ax: Axes, points: NDArray[np.float64]) -> None:
+    """Draw the staircase of points that no other point beats in both time and accuracy."""
     order = np.lexsort((-points[:, 1], points[:, 0]))
     front: list[tuple[float, float]] = []
     for x, y in points[order]:
@@ -115,8 +110,6 @@ def _front(ax: Axes, points: NDArray[np.float64]) -> list[Segment]:
     ax.plot(
         steps[:, 0], steps[:, 1], drawstyle="steps-post", color=MUTED, linewidth=1.2, linestyle=(0, (2, 2)), zorder=1
     )
-    across = [((a[0], a[1]), (b[0], a[1])) for a, b in pairwise(front)]
-    return across + [((b[0], a[1]), (b[0], b[1])) for a, b in pairwise(front)]
 
 
 def _splits(pairs: pd.DataFrame) -> list[str]:
