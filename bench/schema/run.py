@@ -107,8 +107,8 @@ class RunConfig:
     """Continue a run under another host, other versions or another schema version; every row then says in `session`
     under which of the conditions in the manifest it was measured."""
     keep_features: bool = True
-    """Keep keypoints and descriptors in the run directory (about 1 MB per image and float method); `bench export` and
-    `bench report` need them."""
+    """Keep keypoints and descriptors in the run directory (for 1000 keypoints of an image 1 MB with SuperPoint, 150 kB
+    with SIFT, 42 kB with ORB); `bench export` and `bench report` need them."""
     cache: Folder = MISSING
     """Folder of exported and converted models; safe to delete."""
     title: Title = ""

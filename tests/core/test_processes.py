@@ -168,3 +168,18 @@ def test_a_child_keeps_freed_memory_unless_the_user_says_otherwise(monkeypatch: 
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "0")
     assert allocation()["MALLOC_TRIM_THRESHOLD_"] == "0"
     assert call_in_child(f"{__name__}:faults_of_arrays", 10) >= 10 * (pages // 2)
+
+
+def test_a_child_that_is_hung_up_ends_by_itself(tmp_path: Path) -> None:
+    child = Child("a process", tmp_path / "log")
+    child.hang_up()  # before it began: nothing
+    child.spawn()
+    pid = child.function("os:getpid", timeout_s=60)
+    child.hang_up()
+    process = psutil.Process(pid)
+    deadline = time.monotonic() + 60
+    while process.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert process.status() == psutil.STATUS_ZOMBIE
+    child.close()
+    assert child.pid() is None and not psutil.pid_exists(pid)
