@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from bench.geometry.solve import Matcher
     from bench.metrics.record import Column, Margin, Metric
     from bench.run.benchmark import Run
-    from bench.run.pair import Row
     from bench.run.single import Image, Method
 
 # Here, so that it holds in every process before anything of this package can import OpenVINO.
@@ -147,7 +146,7 @@ def compare(overrides: Sequence[str] = ()) -> Run:
 
 def evaluate(
     image_ref: Image, image_target: Image, H_ref_to_target: ArrayLike, method: Method, protocol: str = "strict"
-) -> Row:
+) -> dict[str, object]:
     """Run one method on one pair, in this process, by one protocol.
 
     Parameters

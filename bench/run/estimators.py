@@ -7,12 +7,13 @@ test set. The sweep shows how much that choice is worth; its rows go to ``sweep.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.core.types import Outcome
 from bench.geometry.solve import Solved, estimate_repeatedly
 from bench.metrics.homography import as_errors, auc_terms
 from bench.metrics.record import threshold_name
@@ -41,11 +42,44 @@ def grid(sweep: EstimatorSweepConfig, base: EstimatorConfig) -> list[EstimatorCo
     return cells
 
 
-def sweep_pair(solved: Solved, sweep: EstimatorSweepConfig, seed: int) -> list[dict[str, object]]:
+@dataclass(frozen=True, slots=True)
+class SweepRow:
+    """What one estimator with one threshold gave on the matches of one pair; the columns of ``sweep.parquet``.
+
+    Attributes
+    ----------
+    threshold_px : float
+        NaN where the estimator has none.
+    n_matches, n_inliers : int
+    corner_errors_px : sequence of float
+        One per repeat; infinite for a failure.
+    estimate_ms : float
+        Of the first repeat.
+    """
+
+    method: str
+    pair: str
+    sequence: str
+    split: str
+    estimator: str
+    threshold_px: float
+    outcome: Outcome
+    n_matches: int
+    n_inliers: int
+    corner_errors_px: Sequence[float]
+    estimate_ms: float
+
+    def cells(self) -> dict[str, object]:
+        """Columns by name, in their order."""
+        return {each.name: getattr(self, each.name) for each in fields(self)} | {"outcome": str(self.outcome)}
+
+
+def sweep_pair(method: str, solved: Solved, sweep: EstimatorSweepConfig, seed: int) -> list[SweepRow]:
     """Estimate one pair's homography with every estimator and threshold, on the protocol's matches.
 
     Parameters
     ----------
+    method : str
     solved : Solved
     sweep : EstimatorSweepConfig
     seed : int
@@ -53,29 +87,29 @@ def sweep_pair(solved: Solved, sweep: EstimatorSweepConfig, seed: int) -> list[d
 
     Returns
     -------
-    list of dict
-        One row per cell: pair, sequence, split, estimator, threshold_px (NaN where the estimator has none), outcome,
-        n_matches, n_inliers, corner_errors_px (one per repeat), estimate_ms. Empty for detectors.
+    list of SweepRow
+        One per estimator and threshold. Empty for detectors.
     """
     pair = solved.prepared.pair
-    rows: list[dict[str, object]] = []
+    rows = []
     for cell in grid(sweep, solved.protocol.estimator):
         found = estimate_repeatedly(solved, cell, seed)
         if found is None:
             continue
         rows.append(
-            {
-                "pair": pair.name,
-                "sequence": pair.sequence,
-                "split": pair.split,
-                "estimator": cell.name,
-                "threshold_px": math.nan if cell.name in WITHOUT_THRESHOLD else cell.threshold_px,
-                "outcome": str(found.outcome),
-                "n_matches": len(solved.xy_ref),
-                "n_inliers": found.n_inliers,
-                "corner_errors_px": found.errors_px,
-                "estimate_ms": found.first_ms,
-            }
+            SweepRow(
+                method,
+                pair.name,
+                pair.sequence,
+                pair.split,
+                cell.name,
+                math.nan if cell.name in WITHOUT_THRESHOLD else cell.threshold_px,
+                found.outcome,
+                len(solved.xy_ref),
+                found.n_inliers,
+                found.errors_px,
+                found.first_ms,
+            )
         )
     return rows
 
@@ -86,7 +120,7 @@ def summarise_sweep(rows: pd.DataFrame, protocol: ProtocolConfig, draws: int = 2
     Parameters
     ----------
     rows : DataFrame
-        Rows of :func:`sweep_pair` with a column ``method``.
+        Cells of the rows of :func:`sweep_pair`.
     protocol : ProtocolConfig
         Its accuracy thresholds are used.
     draws, seed : int

@@ -18,10 +18,10 @@ from bench.core.types import Correspondences, DataSet, EvaluatedImage, Features,
 from bench.data.prepare import prepare_pair
 from bench.geometry.solve import Solved, solve, solve_correspondences
 from bench.report.cards import Budget, Cards, Packer, budget
-from bench.run.estimators import sweep_pair
+from bench.run.estimators import SweepRow, sweep_pair
 from bench.run.extraction import Item, items_of, prepare_item, stage_rows
 from bench.run.manifest import Manifest
-from bench.run.pair import measure_pair
+from bench.run.pair import Row, measure_pair
 from bench.run.store import Extraction, RunStore
 from bench.schema import EstimatorSweepConfig, MatcherConfig, ProtocolConfig
 from bench.timing.host import available_cpus
@@ -81,8 +81,8 @@ class _Found:
     """What the evaluation of one sequence gives: rows of the tables of pairs, of the sweep and of the stage times, and
     the cards of the page."""
 
-    rows: _Rows
-    swept: _Rows
+    rows: list[Row]
+    swept: list[SweepRow]
     stages: _Rows
     cards: Cards | None = None
 
@@ -167,20 +167,20 @@ def evaluate_all(
             step("")
         for path, found in _run(tasks, jobs, store.directory, timeout_s):
             if found.swept:
-                store.write_part("sweep", path.stem, found.swept)
+                store.write_part("sweep", path.stem, [row.cells() for row in found.swept])
             if found.cards is not None:
                 store.write_cards(path.stem, found.cards)
             if found.stages:
                 store.write_part("stages", path.stem, found.stages)
             # Last: a sequence with this part is finished.
-            store.write_part("rows", path.stem, found.rows)
-            step(str(found.rows[0]["sequence"]))
+            store.write_part("rows", path.stem, [row.cells() for row in found.rows])
+            step(found.rows[0].sequence)
     return store.read_parts("rows"), store.read_parts("sweep")
 
 
 def evaluate_pairs(
     dataset: DataSet, methods: Mapping[str, Entry], protocol: ProtocolConfig, store: RunStore, seed: int
-) -> list[dict[str, object]]:
+) -> list[Row]:
     """Rows of every pair of a data set from stored features, in this process; nothing is written.
 
     Parameters
@@ -189,7 +189,7 @@ def evaluate_pairs(
         By name.
     """
     items = {item.key: item for item in items_of(dataset, protocol.image)}
-    rows: _Rows = []
+    rows: list[Row] = []
     for pair in dataset.pairs:
         needed = {image.key: items[image.key] for image in (pair.reference, pair.target)}
         task = _Task((pair,), needed, methods, protocol, EstimatorSweepConfig(), store.directory, seed)
@@ -243,12 +243,9 @@ def _evaluate_pair(
         row, estimates = measure_pair(solved, task.seed)
         if packer is not None:
             packer.add(name, solved, None if estimates is None else estimates.homographies[0])
-        if failed:
-            row["outcome"] = str(Outcome.EXTRACTION_FAILED)
-        found.rows.append({"method": name, **row})
+        found.rows.append(replace(row, method=name, outcome=Outcome.EXTRACTION_FAILED if failed else row.outcome))
         if task.sweep.estimators:
-            cells = sweep_pair(solved, task.sweep, task.seed)
-            found.swept.extend({"method": name, **cell} for cell in cells)
+            found.swept.extend(sweep_pair(name, solved, task.sweep, task.seed))
 
 
 class Extractions(Protocol):

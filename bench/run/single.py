@@ -14,7 +14,7 @@ from bench.data.images import read_image
 from bench.data.prepare import prepare_array, prepare_pair
 from bench.features.base import Extractor, PairwiseMethod, create
 from bench.geometry.solve import solve, solve_correspondences
-from bench.run.pair import Row, row_of
+from bench.run.pair import measure_pair
 from bench.schema import MatcherConfig, MethodConfig, ProtocolConfig, RunConfig
 from bench.timing.host import resolve_threads
 
@@ -30,7 +30,7 @@ def evaluate(
     protocol: ProtocolConfig,
     matcher: MatcherConfig | None = None,
     seed: int = 0,
-) -> Row:
+) -> dict[str, object]:
     """Run a loaded method on one pair: :func:`bench.evaluate` without configurations.
 
     Parameters
@@ -64,9 +64,11 @@ def evaluate(
     pair = Pair(images[0], images[1], H, "pair", "-", "pair/ref-target")
     prepared = prepare_pair(pair, reference, target, protocol.image)
     if isinstance(method, PairwiseMethod):
-        return row_of(solve_correspondences(prepared, method.correspond(reference, target)[0], protocol), seed)
+        given = method.correspond(reference, target)[0]
+        return measure_pair(solve_correspondences(prepared, given, protocol), seed)[0].cells()
     extract = (lambda image: method.extract(image)[0]) if isinstance(method, Extractor) else method
-    return row_of(solve(prepared, extract(reference), extract(target), protocol, matcher), seed)
+    solved = solve(prepared, extract(reference), extract(target), protocol, matcher)
+    return measure_pair(solved, seed)[0].cells()
 
 
 def load_method(name: str, config: RunConfig) -> tuple[Extractor | PairwiseMethod, MatcherConfig | None]:

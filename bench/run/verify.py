@@ -119,7 +119,7 @@ def _recompute(found: Finished, pairs: int, seed: int, result: Verified) -> None
     sample = replace(dataset, pairs=tuple(dataset.pairs[place] for place in chosen))
     run_seed = manifest.seeds.get("run", 0)
     rows = evaluate_pairs(sample, entries(manifest), manifest.protocol_config(), store, run_seed)
-    differences = _differences(found.pairs, pd.DataFrame(rows))
+    differences = _differences(found.pairs, pd.DataFrame([row.cells() for row in rows]))
     result.pairs = number
     if differences and not _same_conditions(manifest):
         result.remarks.append(

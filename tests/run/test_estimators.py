@@ -41,15 +41,15 @@ def test_grid() -> None:
 def test_the_protocols_own_cell_is_the_headline_row() -> None:
     case = translated_pair(seed=5)
     row = evaluate_pair(*case, PROTOCOL, seed=9)
-    cells = [r for r in sweep_pair(solve(*case, PROTOCOL), SWEEP, seed=9) if r["estimator"] == "usac_magsac"]
-    own = next(r for r in cells if r["threshold_px"] == 2.0)
+    cells = [r for r in sweep_pair("any", solve(*case, PROTOCOL), SWEEP, seed=9) if r.estimator == "usac_magsac"]
+    own = next(r.cells() for r in cells if r.threshold_px == 2.0)
     for key in ("pair", "sequence", "split", "outcome", "n_matches", "n_inliers", "corner_errors_px"):
         assert own[key] == row[key], key
 
 
 def test_detectors_have_no_sweep() -> None:
     prepared, ref, target = translated_pair()
-    assert sweep_pair(solve(prepared, replace(ref, descriptors=None), target, PROTOCOL), SWEEP, seed=0) == []
+    assert sweep_pair("any", solve(prepared, replace(ref, descriptors=None), target, PROTOCOL), SWEEP, seed=0) == []
 
 
 def test_table() -> None:
@@ -57,8 +57,8 @@ def test_table() -> None:
     for seed in range(4):
         prepared, ref, target = translated_pair(seed=seed)
         pair = replace(prepared.pair, name=f"s{seed}/1-2", sequence=f"s{seed}", split="iv"[seed % 2])
-        found = sweep_pair(solve(replace(prepared, pair=pair), ref, target, PROTOCOL), SWEEP, seed=0)
-        rows += [{"method": "sift", **row} for row in found]
+        found = sweep_pair("sift", solve(replace(prepared, pair=pair), ref, target, PROTOCOL), SWEEP, seed=0)
+        rows += [row.cells() for row in found]
     table = summarise_sweep(pd.DataFrame(rows), PROTOCOL, draws=100)
     assert len(table) == 6 * 3
     assert (table["accuracy_3px"] == 1.0).all()

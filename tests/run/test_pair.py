@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+import pickle
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 
 from bench.core.errors import ConfigError
 from bench.core.types import Features, Outcome, PreparedPair, Size
-from bench.geometry.solve import keep_shared, order_seed
-from bench.run.pair import evaluate_pair
+from bench.geometry.solve import keep_shared, order_seed, solve
+from bench.run.pair import evaluate_pair, measure_pair
 from bench.schema import EstimatorConfig, HomographyMetricConfig, KeypointsConfig, MatcherConfig, ProtocolConfig
 from tests.metrics import naive_metrics as naive
 
@@ -242,3 +243,16 @@ def test_matching_columns_against_naive(scene: tuple[PreparedPair, Features, Fea
     errors = naive.errors_of(pairs, a, b, H)
     assert row["match_precision_3px"] == pytest.approx(sum(e <= 3 for e in errors) / len(errors) if errors else 0.0)
     assert row["mma"][4] == pytest.approx(sum(e <= 5 for e in errors) / len(errors) if errors else 0.0)  # type: ignore[index]
+
+
+def test_the_cells_of_a_row_are_the_columns_of_the_table_in_their_order() -> None:
+    solved = solve(*translated_pair(), protocol(metrics=["mma"]))
+    row, _ = measure_pair(solved, seed=0)
+    fixed = ["pair", "sequence", "split", "outcome", "n_keypoints_ref", "n_keypoints_target", "n_matches", "match_ms"]
+    assert list(row.cells()) == [*fixed, *row.measured]
+    named = replace(row, method="mine", outcome=Outcome.EXTRACTION_FAILED)
+    assert list(named.cells()) == ["method", *row.cells()]
+    assert type(named.cells()["outcome"]) is str and named.cells()["outcome"] == "extraction_failed"
+    with pytest.raises(FrozenInstanceError):
+        row.outcome = Outcome.OK  # type: ignore[misc]
+    assert pickle.loads(pickle.dumps(named)) == named  # as it comes from a process of its own
