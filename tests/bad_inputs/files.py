@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import shutil
@@ -113,6 +114,7 @@ def _folder(name: str, make: Callable[[Path], object], *typed: str, sentence: st
 def _finished() -> Path:
     """A folder with a small real run ``run`` and its baseline ``base/b``."""
     place = Path(tempfile.mkdtemp(prefix="bad-inputs-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
     run(
         compose(
             [
