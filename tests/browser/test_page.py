@@ -170,6 +170,23 @@ def test_a_heading_sorts_each_section_as_pandas_does(page: Any, pairs: pd.DataFr
         assert rows["v"].round(12).tolist() == ours.sort_values().round(12).tolist()
 
 
+def test_scenes_follow_the_slider_and_the_filters(page: Any, pairs: pd.DataFrame) -> None:
+    set_threshold(page, 1.7)
+    choose(page, "split", "v")
+    page.click("#scenes summary")
+    page.wait_for_function("document.querySelectorAll('#scenes tbody tr').length === 3")
+    assert page.text_content("#scenes h2") == "Accuracy at 1.7 px by scene"
+    found = page.evaluate(
+        """() => { const heads = [...document.querySelectorAll("#scenes thead th")];
+        const at = heads.findIndex(head => head.dataset.key === "orb");
+        return [...document.querySelectorAll("#scenes tbody tr")].map(row =>
+        [row.cells[0].textContent, row.cells[at].dataset.value]); }"""
+    )
+    for scene, value in found:
+        rows = pairs[pairs["sequence"] == scene]
+        assert float(value) == pytest.approx(numpy_accuracy(rows, "orb", "all", 1.7), abs=1e-12)
+
+
 def test_columns_can_be_chosen(page: Any) -> None:
     assert page.query_selector("#main th[data-key=n_matches]") is None
     page.click("#main .buttons-colvis")

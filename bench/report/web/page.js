@@ -286,6 +286,9 @@ const rowShown = row => passes("method", row.dataset.method) &&
 function updateScenes() {
   const table = $("#scenes table");
   if (!table) return;
+  $("#scenes h2").textContent = `Accuracy at ${px(state.t)} by scene`;
+  // Over a thousand cells of a full run: only while they show.
+  if (!$("#scenes details").open) return;
   const groups = new Map();
   for (const i of chosenPairs()) groups.set(data.sequence[i], [...groups.get(data.sequence[i]) ?? [], i]);
   const grid = made.get(table), heads = grid ? grid.columns().header().toArray() : [...table.tHead.rows[0].cells];
@@ -305,7 +308,6 @@ function updateScenes() {
       cell.style.setProperty("--share", value ?? 0);
     });
   }
-  $("#scenes h2").textContent = `Accuracy at ${px(state.t)} by scene`;
   if (grid) {
     grid.rows().invalidate("dom");
     grid.draw(false);
@@ -467,7 +469,9 @@ async function start() {
   for (const name of ["mouseover", "focusin"]) document.addEventListener(name, showTip);
   document.addEventListener("keydown", event => { if (event.key === "Escape") tip.hidden = true; });
   const closed = [];
-  addEventListener("beforeprint", () => { for (const box of $$("details:not([open]):not(.menu)")) { box.open = true; closed.push(box); } });
+  addEventListener("beforeprint", () => { for (const box of $$("details:not([open]):not(.menu)")) { box.open = true; closed.push(box); }
+    if (data) updateScenes();
+  });
   addEventListener("afterprint", () => { for (const box of closed.splice(0)) box.open = false; });
   await idle();
   const headline = $("#main table");
@@ -502,6 +506,7 @@ async function start() {
     const scenes = $("#scenes table");
     if (scenes) made.get(scenes).search.fixed("filters", (_, __, index) => made.get(scenes).row(index).node().dataset.pairs !== "0");
     makePairs();
+    $("#scenes details")?.addEventListener("toggle", updateScenes);
     update();
   }
   document.documentElement.dataset.ready = "yes";
