@@ -10,6 +10,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from rich.padding import Padding
+from rich.text import Text
+
 from bench.core.errors import ConfigError
 from bench.core.files import new_directory
 from bench.core.types import Context, DataSet
@@ -145,4 +148,4 @@ def _print(made: Frames, comparison: Comparison, manifest: dict[str, Any], thres
     for heading, said in words(made, comparison, manifest):
         console.print(heading, style="bold", markup=False)
         for sentence in said:
-            console.print(f"  {sentence}", markup=False, soft_wrap=True)
+            console.print(Padding(Text(sentence), (0, 0, 0, 2)) if console.is_terminal else Text(f"  {sentence}"))

@@ -297,7 +297,7 @@ def _print(summary: pd.DataFrame, labels: Mapping[str, str]) -> None:
                 str(row["threads"]),
                 str(row["batch"]),
                 f"{row['median_ms']:.1f}",
-                f"{row['low']:.1f} to {row['high']:.1f}",
+                f"{row['low']:.1f} to {row['high']:.1f}" if np.isfinite([row["low"], row["high"]]).all() else "-",
                 f"{row['p90_ms']:.1f}",
                 f"{row['decode_share']:.1%}" if np.isfinite(row["decode_share"]) else "-",
                 f"{row['gflops']:.0f}" if network else "-",
