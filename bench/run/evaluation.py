@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from bench.core.types import Correspondences, DataSet, EvaluatedImage, Features,
 from bench.data.prepare import prepare_pair
 from bench.geometry.solve import Solved, solve, solve_correspondences
 from bench.report.cards import Budget, Cards, Packer, budget
+from bench.run.duration import expected_matching
 from bench.run.estimators import SweepRow, sweep_pair
 from bench.run.extraction import Item, items_of, prepare_item, stage_rows
 from bench.run.manifest import Manifest
@@ -26,6 +28,7 @@ from bench.run.store import Extraction, RunStore
 from bench.schema import EstimatorSweepConfig, MatcherConfig, ProtocolConfig
 from bench.timing.host import available_cpus
 
+log = logging.getLogger(__name__)
 _Rows = list[dict[str, object]]
 _ROWS_PER_PROCESS = 100
 """Fewer are evaluated before another process has imported its libraries (about two seconds)."""
@@ -162,6 +165,9 @@ def evaluate_all(
                 seed,
                 of_cards,
             )
+    if protocol.keypoints.max == 0 and protocol.matcher.kind != "none":
+        waiting = [pair for task in tasks.values() for pair in task.pairs]
+        _say_expected(waiting, methods, store, min(jobs, max(len(tasks), 1)))
     with progress("evaluate", len(sequences)) as step:
         for _ in range(len(sequences) - len(tasks)):
             step("")
@@ -176,6 +182,13 @@ def evaluate_all(
             store.write_part("rows", path.stem, [row.cells() for row in found.rows])
             step(found.rows[0].sequence)
     return store.read_parts("rows"), store.read_parts("sweep")
+
+
+def _say_expected(pairs: Sequence[Pair], methods: Mapping[str, Entry], store: RunStore, jobs: int) -> None:
+    matched = [name for name, entry in methods.items() if entry.has_descriptors and not entry.pairwise]
+    expected = expected_matching(pairs, matched, lambda method, key: store.read_extraction(method, key).features)
+    if expected.keypoints:
+        log.info("%s", expected.sentence(len(pairs) * len(matched), jobs))
 
 
 def evaluate_pairs(
@@ -204,9 +217,9 @@ def _run(
         for path, task in tasks.items():
             yield path, _evaluate_sequence(task)
         return
-    log = directory / "logs" / "evaluation.log"
+    log_path = directory / "logs" / "evaluation.log"
     try:
-        yield from map_in_children(_evaluate_sequence, tasks, jobs, "an evaluation process", log, timeout_s)
+        yield from map_in_children(_evaluate_sequence, tasks, jobs, "an evaluation process", log_path, timeout_s)
     except WorkerError as error:
         raise WorkerError(
             f"{error}\n  the sequences finished so far are kept; continue with run_dir={directory}, with fewer jobs "
