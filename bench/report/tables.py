@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DETECTOR_TITLE = "Keypoint repeatability and time"
 BEST_NOTE = (
     "Brackets: 95 % interval. Bold: no method is better beyond noise, by paired comparison with the best of the column "
-    "(Holm over its methods); a column without bold tells no two apart."
+    "(Holm over its methods); in a column without bold none is told from the best."
 )
 NOISE_NOTE = " ±: what the order of the matches alone changes in the robust estimation (order noise, 95 %)."
 

@@ -393,6 +393,8 @@ def _differences(
         margin = _margin(metric)
         p_margin = _p_noninferiority(here, margin, column(metric).higher_is_better)
         word = IDENTICAL if same else ""
+        if same:  # that these pairs agree says nothing certain about others
+            low = high = p_margin = math.nan
         p_value = here.p_value()
         cells = (method, reference, split, metric, size, low, high, p_value, margin, p_margin, mcnemar, floor, word)
         result.append(dict(zip(DIFFERENCES, cells, strict=True)))
