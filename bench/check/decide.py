@@ -134,10 +134,10 @@ def compare_values(
     means = float(baseline[keep].mean()), float(candidate[keep].mean())
     lost = len(candidate) - len(a)
     remark = f"{lost} pairs without a value" if lost else ""
-    return judge(method, metric, gate, found, means, len(a), remark)
+    return comparison_of(method, metric, gate, found, means, len(a), remark)
 
 
-def judge(
+def comparison_of(
     method: str,
     metric: str,
     gate: MetricGate,
@@ -148,6 +148,9 @@ def judge(
     doubt: tuple[float, float] = (0.0, 0.0),
 ) -> Comparison:
     """Turn an estimated difference (of logarithms for ratios) into a comparison; the verdict comes with `decide`.
+
+    Another question than :func:`bench.summary.table.judge` answers: a gate asks whether a loss beyond its margin can be
+    ruled out (non-inferiority, one-sided), a summary whether there is any difference (two-sided).
 
     `doubt` says how much better the candidate and the baseline may be than measured; it widens the interval.
     """

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.check.config import CheckConfig, GateKind, MetricGate, NoisyRuns
-from bench.check.decide import Comparison, judge
+from bench.check.decide import Comparison, comparison_of
 from bench.stats import (
     Decision,
     Difference,
@@ -148,7 +148,9 @@ def _ratios(name: str, a: pd.DataFrame, b: pd.DataFrame, config: CheckConfig, wi
                 remark += (
                     f"; neighbours took {shares[0]:.0%} of the candidate's time, {shares[1]:.0%} of the baseline's"
                 )
-        found.append(judge(name, metric, gate, difference, (measured[1], measured[0]), len(times[0]), remark, doubt))
+        found.append(
+            comparison_of(name, metric, gate, difference, (measured[1], measured[0]), len(times[0]), remark, doubt)
+        )
     return found
 
 

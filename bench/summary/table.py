@@ -421,7 +421,8 @@ def _decided(differences: pd.DataFrame) -> pd.DataFrame:
 
 
 def judge(difference: Interval, noise_floor: float, higher_is_better: bool | None, p_value: float = 0.0) -> str:
-    """Say in words what a difference amounts to.
+    """Say in words what a difference amounts to; the release gate asks another question, see
+    :func:`bench.check.decide.comparison_of`.
 
     Parameters
     ----------
