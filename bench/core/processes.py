@@ -40,8 +40,9 @@ Result = TypeVar("Result")
 _LOG_TAIL_LINES = 8
 _LENGTH = struct.Struct("<Q")
 _PR_SET_PDEATHSIG = 1
-# glibc gives large arrays back to the system as they are freed and clears fresh pages for the next ones: up to a third of
-# the time of SIFT and AKAZE, by what a process allocated before. Both thresholds only count when they are set before a process starts.
+# glibc gives large arrays back to the system as they are freed and clears fresh pages for the next ones: up to a third
+# of the time of SIFT and AKAZE, by what a process allocated before. Both thresholds only count when they are set before
+# a process starts.
 _ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(512 << 20)}
 # `-c` and not `-m`: the package is loaded from where this process has it, even where that place is not on sys.path.
 _BOOT = """
