@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from bench.core.opencv import import_cv2
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -116,6 +118,16 @@ def schema_of(name: str) -> type[Any]:
 
 
 def main_of(name: str) -> Callable[[Any], int]:
-    """Import a command and return its main."""
-    found: Callable[[Any], int] = importlib.import_module(f"bench.commands.{name}").main
+    """Import a command and return its main.
+
+    Raises
+    ------
+    BenchError
+        If OpenCV cannot be loaded.
+    """
+    try:
+        found: Callable[[Any], int] = importlib.import_module(f"bench.commands.{name}").main
+    except ImportError:
+        import_cv2()  # says what is missing if OpenCV is the reason
+        raise
     return found

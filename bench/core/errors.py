@@ -24,6 +24,12 @@ class DataError(BenchError):
     """An image, a homography file, an archive or a data set is missing, corrupt or refused."""
 
 
+class DownloadError(DataError):
+    """A server cannot be reached, or sends something else than what was published."""
+
+    exit_code = 1
+
+
 class ModelError(BenchError):
     """A model, its weights, its conversion or a requested precision is missing or refused."""
 

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.core.errors import DataError, DiskFullError, StoreError
+from bench.core.errors import DataError, DiskFullError, DownloadError, StoreError
 from bench.core.files import locked, staged_folder
 from bench.core.progress import quiet
 from bench.core.resources import resource
@@ -230,7 +230,7 @@ def _download(lock: Lock, path: Path) -> None:
         finally:
             part.unlink(missing_ok=True)
     hint = by_hand(lock, path.parent)
-    raise DataError(f"{hint[0].upper()}{hint[1:]}: {lock.name} could not be downloaded ({'; '.join(failures)})")
+    raise DownloadError(f"{hint[0].upper()}{hint[1:]}: {lock.name} could not be downloaded ({'; '.join(failures)})")
 
 
 def _reason(error: Exception) -> str:
