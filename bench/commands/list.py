@@ -59,7 +59,8 @@ def main(arguments: Sequence[str]) -> int:
 def _print(rows: Sequence[tuple[str, str]]) -> None:
     """Two columns; the second is wrapped in a terminal, and as long as it needs to be in a pipe."""
     width = min(max(len(name) for name, _ in rows), _NAMES) + 2
-    room = max(shutil.get_terminal_size((10_000, 24)).columns - width - 1, 20)
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+    room = max(columns - width - 1, 20)
     for name, text in rows:
         first, *more = textwrap.wrap(text, room, break_long_words=False) or [""]
         if len(name) > _NAMES and sys.stdout.isatty():
