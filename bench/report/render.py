@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from bench.core import names
+from bench.core.errors import ConfigError
 from bench.metrics.text import DASH
 from bench.report.conditions import Manifest, caption, get, label, precision_label
 from bench.report.console import TextColumn, TextSection, build_table, show, terminal, width_of
@@ -36,6 +37,8 @@ _RANKS = (
     "peak_memory_mb",
 )
 """Columns of a terminal, from those that stay to those that a narrow one leaves out first; others go before them."""
+_COLUMN_PT, _PAGE_PT = 240.0, 504.0
+"""Widths of a column and of the text of a two-column page (IEEE, CVPR: 3.3 and 7 inches)."""
 _WIDE = 9
 """Columns from which a LaTeX table writes intervals below their values."""
 _LATEX = {
@@ -181,6 +184,66 @@ def to_latex(table: Table) -> str:
         lines += [line for row in section.rows for line in _latex_row(row)]
     lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table*}", ""]
     return "\n".join(lines)
+
+
+def to_latex_columns(table: Table) -> str:
+    """Return chosen columns as a table that is read without being scaled: 8 pt, intervals below their values in 7 pt.
+
+    A table that fits a column of a two-column page (240 pt) is a ``table``, a wider one a ``table*``. The preamble has
+    ``\\usepackage{booktabs}`` and ``\\usepackage[T1]{fontenc}``.
+
+    Raises
+    ------
+    ConfigError
+        If the columns need more than the 504 pt of a two-column page.
+    """
+    needed_pt = width_pt(table)
+    if needed_pt > _PAGE_PT:
+        raise ConfigError(
+            f"columns: the table is about {needed_pt:.0f} pt wide at 8 pt, a page of two columns has {_PAGE_PT:.0f}; "
+            "name fewer"
+        )
+    kind = "table" if needed_pt <= _COLUMN_PT else "table*"
+    aligned = "".join("r" if head.numeric else "l" for head in table.heads)
+    lines = [
+        "% \\usepackage[T1]{fontenc} \\usepackage{booktabs}",
+        rf"\begin{{{kind}}}",
+        r"\centering",
+        rf"\caption{{{escape_latex(f'{table.title}. {table.caption} {table.note}'.strip())}}}",
+        rf"\label{{tab:{table.name}}}",
+        r"\fontsize{8}{9.6}\selectfont",
+        r"\setlength{\tabcolsep}{3pt}",
+        rf"\begin{{tabular}}{{@{{}}{aligned}@{{}}}}",
+        r"\toprule",
+        " & ".join(escape_latex(head.text) for head in table.heads) + r" \\",
+    ]
+    for section in table.sections:
+        lines.append(r"\midrule")
+        if section.title:
+            title = rf"\emph{{{escape_latex(section.title)}}}"
+            lines.append(rf"\multicolumn{{{len(table.heads)}}}{{@{{}}l}}{{{title}}} \\")
+        for row in section.rows:
+            lines.append(" & ".join(_latex_cell(replace(cell, noise="")) for cell in row) + r" \\")
+            if any(cell.interval for cell in row):
+                below = (
+                    rf"\fontsize{{7}}{{8}}\selectfont {escape_latex(_short(cell.interval))}" if cell.interval else ""
+                    for cell in row
+                )
+                lines[-1] += "[-2pt]"
+                lines.append("{} " + " & ".join(below) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}", rf"\end{{{kind}}}", ""]
+    return "\n".join(lines)
+
+
+def width_pt(table: Table) -> float:
+    """Estimated width of a table at 8 pt in TeX points: 4.25 pt a character, as wide as Computer Modern's digits."""
+    width = -6.0
+    for i, head in enumerate(table.heads):
+        cells = [row[i] for section in table.sections for row in section.rows]
+        texts = [len(head.text), *(len(cell.text) for cell in cells)]
+        below = [len(_short(cell.interval)) * 7 / 8 for cell in cells if cell.interval]
+        width += 4.25 * max([*texts, *below]) + 6
+    return width
 
 
 def _latex_row(row: Sequence[Cell]) -> list[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from bench.core.errors import ConfigError
 from bench.core.frames import records
 from bench.metrics.columns import column
 from bench.metrics.record import Column
@@ -171,6 +174,30 @@ def main_table(summary: Any, manifest: Manifest) -> Table:
     if table is None:
         raise ValueError("the summary holds no metric that the main table shows; check protocol.metrics")
     return table
+
+
+def chosen_table(summary: Any, manifest: Manifest, columns: Sequence[str]) -> Table:
+    """Return the main table with the columns that are named, in that order.
+
+    Raises
+    ------
+    ConfigError
+        If the run has no such metric, with the one that may have been meant.
+    """
+    metrics = Lookup(summary.table).metrics
+    for name in columns:
+        if name not in metrics:
+            close = difflib.get_close_matches(name, metrics, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise ConfigError(f"columns: this run has no {name}; {hint}It has: {', '.join(sorted(metrics))}")
+    main = main_table(summary, manifest)
+    table = metric_table("main", main.title, [re.escape(name) for name in columns], summary, manifest)
+    if table is None:
+        raise ConfigError(f"columns: no method has a value of {', '.join(columns)}; name others")
+    # Without the precision, which methods are named by, and without the models of the caption.
+    kept = [head.key for head in table.heads if head.key != "precision"]
+    shown = table.select(kept)
+    return replace(shown, caption=caption(manifest, with_models=False), note=table.note.replace(NOISE_NOTE, ""))
 
 
 def format_p(value: float | None) -> str:

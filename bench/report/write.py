@@ -49,6 +49,7 @@ def write_report(
     summary: Any,
     drawings: Sequence[MatchDrawing] | None = None,
     cards: tuple[Cards | None, str] = (None, ""),
+    latex_columns: Sequence[str] = (),
 ) -> Path:
     """Write summary.json, summary.csv, summary.md, summary.tex, plots/ and report.html into a run directory.
 
@@ -65,6 +66,8 @@ def write_report(
         None keeps the drawings that an earlier call left in ``plots/``.
     cards : (Cards or None, str)
         Of the pairs, and why some or all are missing.
+    latex_columns : sequence of str
+        Metrics of summary.tex, in that order; none: the tables of summary.md.
 
     Returns
     -------
@@ -75,16 +78,22 @@ def write_report(
     ------
     StoreError
         If a file cannot be written.
+    ConfigError
+        If there is no such metric, or the table would be wider than a page.
     ValueError
         If the summary holds no metric that the main table shows.
     """
+    if latex_columns:
+        latex = render.to_latex_columns(tables.chosen_table(summary, manifest, latex_columns))
     made = _tables(summary, manifest, pairs)
     write_atomic(run_dir / "summary.csv", render.to_csv(summary, manifest).encode())
     verdict = {"reference": summary.reference, "verdict": list(summary.sentences)}
     write_atomic(run_dir / "summary.json", json.dumps(verdict, indent=1, ensure_ascii=False).encode())
     parts = [render.to_markdown_list(summary.sentences), *(render.to_markdown(table) for table in made.printed)]
     write_atomic(run_dir / "summary.md", "\n".join(part for part in parts if part).encode())
-    write_atomic(run_dir / "summary.tex", "\n".join(render.to_latex(table) for table in made.printed).encode())
+    if not latex_columns:
+        latex = "\n".join(render.to_latex(table) for table in made.printed)
+    write_atomic(run_dir / "summary.tex", latex.encode())
     plots = draw_plots(manifest, pairs, times, summary)
     if drawings is not None:
         _write_drawings(run_dir / "plots", drawings)

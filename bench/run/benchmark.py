@@ -371,7 +371,7 @@ def read(directory: Path, reference: str | None = None) -> Run:
     return Run(directory, found.pairs, found.times, summary, content, directory / "report.html")
 
 
-def render(directory: Path, reference: str | None = None) -> Run:
+def render(directory: Path, reference: str | None = None, latex_columns: Sequence[str] = ()) -> Run:
     """Summarise and report a finished run from its files; nothing is measured or drawn again.
 
     Parameters
@@ -380,17 +380,19 @@ def render(directory: Path, reference: str | None = None) -> Run:
         The run directory.
     reference : str, optional
         As for :func:`read`.
+    latex_columns : sequence of str
+        Metrics of summary.tex; none: the tables of summary.md.
 
     Raises
     ------
     StoreError
         If `directory` holds no finished run, or another process works in it.
     ConfigError
-        If the run has no such method.
+        If the run has no such method or metric, or the table would be wider than a page.
     """
     finished_manifest(directory)
     with locked(directory / LOCK):
-        found = _render(directory, reference=reference)
+        found = _render(directory, reference=reference, latex_columns=latex_columns)
         seal(directory)
     return found
 
@@ -400,10 +402,13 @@ def _render(
     drawings: Sequence[MatchDrawing] | None = None,
     dataset: DataSet | None = None,
     reference: str | None = None,
+    latex_columns: Sequence[str] = (),
 ) -> Run:
     found = read(directory, reference)
     cards = cards_of_run(directory, finished_manifest(directory), dataset)
-    report = write_report(directory, found.manifest, found.pairs, found.times, found.summary, drawings, cards)
+    report = write_report(
+        directory, found.manifest, found.pairs, found.times, found.summary, drawings, cards, latex_columns
+    )
     return replace(found, report=report)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -308,3 +309,27 @@ def test_without_javascript_the_page_is_complete(chromium: Any, address: str) ->
     assert page.locator("#main tbody tr").count() == 3 * 6
     assert page.is_visible("figure[data-plot=pareto] img")
     context.close()
+
+
+VIEWS: dict[str, dict[str, Any]] = {
+    "desktop": {},
+    "phone": {"viewport": PHONE},
+    "dark": {"color_scheme": "dark"},
+    "print": {},
+}
+
+
+@pytest.mark.parametrize("name", list(VIEWS))
+def test_a_picture_of_each_view_is_kept(name: str, chromium: Any, address: str, screenshots: Path) -> None:
+    page = opened(chromium, address, **VIEWS[name])
+    if name == "print":
+        page.emulate_media(media="print")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.wait_for_timeout(500)
+    path = screenshots / f"{name}.png"
+    page.screenshot(path=path, full_page=True)
+    pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    assert pixels is not None and pixels.shape[0] > 2000
+    # Most of a page is background: bright, or dark in dark mode.
+    assert (np.median(pixels) < 64) == (name == "dark")
+    page.context.close()

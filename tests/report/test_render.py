@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from bench.core.errors import ConfigError
 from bench.report import render, tables
 from bench.report.tables import Cell, Head, Section, Table
 from tests.report.conftest import SimulatedRun
@@ -130,6 +131,36 @@ def test_latex_is_balanced_and_uses_booktabs(run: SimulatedRun) -> None:
     body = text.split(r"\toprule")[1].split(r"\bottomrule")[0]
     rows = [line for line in body.splitlines() if "&" in line]
     assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {len(table.heads) - 1}
+
+
+LATEX_PT = {"table": 240, "table*": 504}
+
+
+@pytest.mark.parametrize(
+    ("columns", "kind"),
+    [(["accuracy_3px"], "table"), (["accuracy_1px", "accuracy_3px", "accuracy_5px", "latency_median_ms"], "table*")],
+)
+def test_chosen_columns_stand_in_latex_unscaled(run: SimulatedRun, columns: list[str], kind: str) -> None:
+    table = tables.chosen_table(run.summary, run.manifest, columns)
+    text = render.to_latex_columns(table)
+    assert balanced(text)
+    assert [head.key for head in table.heads] == ["method", *columns]
+    assert rf"\begin{{{kind}}}" in text and r"\fontsize{8}" in text and "resizebox" not in text
+    assert render.width_pt(table) <= LATEX_PT[kind]
+    body = text.split(r"\toprule")[1].split(r"\bottomrule")[0]
+    rows = [line for line in body.splitlines() if "&" in line]
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {len(columns)}
+
+
+def test_too_many_columns_for_a_page_are_refused(run: SimulatedRun) -> None:
+    names = sorted(set(run.summary.table["metric"].astype(str)))
+    with pytest.raises(ConfigError, match=r"about \d+ pt wide at 8 pt, a page of two columns has 504; name fewer"):
+        render.to_latex_columns(tables.chosen_table(run.summary, run.manifest, names))
+
+
+def test_a_column_that_is_not_there_is_named(run: SimulatedRun) -> None:
+    with pytest.raises(ConfigError, match=r"this run has no acuracy_3px; did you mean accuracy_3px\?"):
+        tables.chosen_table(run.summary, run.manifest, ["acuracy_3px"])
 
 
 @given(st.text())
