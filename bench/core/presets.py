@@ -26,7 +26,8 @@ def chosen(command: str) -> dict[str, str]:
 
 
 def describe(group: str, name: str) -> str:
-    """One line about a preset: its ``title`` if it has one, else the first sentence of the comment it begins with."""
+    """One line about a preset: its ``title`` if it has one, else the first sentence of the comment it begins with; a
+    protocol in which the ground truth selects keypoints says so."""
     return _line(resource("conf") / group / f"{name}.yaml")
 
 
@@ -34,7 +35,8 @@ def _line(path: Path) -> str:
     text = path.read_text(encoding="utf-8")
     title = re.search(r"^title: (.+)$", text, flags=re.MULTILINE)
     if title:
-        return title[1].strip("\"'")
+        leak = re.search(r"^gt_leak: true$", text, flags=re.MULTILINE)
+        return title[1].strip("\"'") + ("; leak: the ground truth selects keypoints" if leak else "")
     comment = []
     for line in text.splitlines():
         if not line.startswith("#"):

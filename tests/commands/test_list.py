@@ -31,6 +31,10 @@ def test_presets_have_a_line_each(what: str, group: str, capsys: pytest.CaptureF
     assert all(text != name for name, text in found.items())
 
 
+def test_a_protocol_with_a_leak_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [name for name, text in shown(capsys, "protocols").items() if "leak" in text] == ["rpautrat"]
+
+
 def test_all_presets_are_listed_as_they_are_typed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "protocol=strict" in shown(capsys, "presets")
 
