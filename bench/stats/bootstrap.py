@@ -273,8 +273,10 @@ def ratio_comparison(
         drawn = np.log(quantile_draws(a, codes[: len(a)], weights, q) / quantile_draws(b, codes[len(a) :], weights, q))
 
     def limits(level: float) -> tuple[float, float]:
-        low, high = percentile_interval(drawn, n, level)
-        return math.exp(low), math.exp(high)
+        # With few blocks and a level close to 1 the logarithm has no bound worth the name: infinity.
+        with np.errstate(over="ignore"):
+            low, high = np.exp(percentile_interval(drawn, n, level))
+        return float(low), float(high)
 
     return Comparison(quantile(a, q) / quantile(b, q), spread_of(drawn, n), n, limits)
 

@@ -19,6 +19,7 @@ from bench.stats import (
     quantile,
     quantile_draws,
     quantile_ratio,
+    ratio_comparison,
     trapezoid_auc_draws,
 )
 
@@ -126,3 +127,12 @@ def test_infinite_medians_do_not_differ() -> None:
 def test_a_ratio_from_few_blocks_stays_positive() -> None:
     found = quantile_ratio([10.0, 30.0], [0, 1], [10.0, 10.0], [0, 1])
     assert 0 < found.low < found.value < found.high
+
+
+@pytest.mark.parametrize("factor", [1.05, 2.0, 300.0])
+def test_two_blocks_have_a_p_value_however_sure_it_is_asked_to_be(factor: float) -> None:
+    times = np.array([10.0, 10.5, 11.0, 11.5, 12.0, 14.0])
+    blocks = np.repeat([0, 1], 3)
+    found = ratio_comparison(times * factor, blocks, times[::-1], blocks)
+    assert found.limits(1 - 1e-12)[0] < found.value < found.limits(1 - 1e-12)[1]
+    assert 0 < found.p_value(1.0) <= 1
