@@ -197,8 +197,9 @@ def exit_code(command: str, call: Callable[[], int]) -> int:
             _say(f"bench: interrupted; {_continue(command)}")
             return 128 + number
         if isinstance(error, SystemExit):
-            # argparse (2), or rich, which leaves with 1 where its output has no reader.
-            if error.code not in (None, 0) and interruption.reader_is_gone():
+            # argparse (2), or rich, which leaves with 1 where its output has no reader and then hides that from us.
+            gone = isinstance(error.__context__, BrokenPipeError) or interruption.reader_is_gone()
+            if error.code not in (None, 0) and gone:
                 interruption.silence()
                 return READER_GONE
             return 0 if error.code in (None, 0) else USAGE_ERROR
