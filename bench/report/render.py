@@ -162,27 +162,39 @@ def to_latex(table: Table) -> str:
 
     The preamble needs ``\\usepackage{booktabs,graphicx}`` and ``\\usepackage[T1]{fontenc}``.
     """
-    n = len(table.heads)
-    kinds = ("r" if head.numeric else "l" for head in table.heads)
+    scale = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%"
+    size = (r"\small", r"\setlength{\tabcolsep}{4pt}", scale)
+    return _latex_table(table, "table*", "booktabs,graphicx", size, _latex_row, closing="}")
+
+
+def _latex_table(
+    table: Table,
+    kind: str,
+    packages: str,
+    size: Sequence[str],
+    row: Callable[[Sequence[Cell]], list[str]],
+    closing: str = "",
+) -> str:
+    """Return a float of `kind` with booktabs rules; `closing` ends what the lines of `size` open."""
+    aligned = "".join("r" if head.numeric else "l" for head in table.heads)
     lines = [
-        "% \\usepackage[T1]{fontenc} \\usepackage{booktabs,graphicx}",
-        r"\begin{table*}",
+        rf"% \usepackage[T1]{{fontenc}} \usepackage{{{packages}}}",
+        rf"\begin{{{kind}}}",
         r"\centering",
         rf"\caption{{{escape_latex(f'{table.title}. {table.caption} {table.note}'.strip())}}}",
         rf"\label{{tab:{table.name}}}",
-        r"\small",
-        r"\setlength{\tabcolsep}{4pt}",
-        r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{@{{}}{''.join(kinds)}@{{}}}}",
+        *size,
+        rf"\begin{{tabular}}{{@{{}}{aligned}@{{}}}}",
         r"\toprule",
         " & ".join(escape_latex(head.text) for head in table.heads) + r" \\",
     ]
     for section in table.sections:
         lines.append(r"\midrule")
         if section.title:
-            lines.append(rf"\multicolumn{{{n}}}{{@{{}}l}}{{\emph{{{escape_latex(section.title)}}}}} \\")
-        lines += [line for row in section.rows for line in _latex_row(row)]
-    lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table*}", ""]
+            title = rf"\emph{{{escape_latex(section.title)}}}"
+            lines.append(rf"\multicolumn{{{len(table.heads)}}}{{@{{}}l}}{{{title}}} \\")
+        lines += [line for cells in section.rows for line in row(cells)]
+    lines += [r"\bottomrule", rf"\end{{tabular}}{closing}", rf"\end{{{kind}}}", ""]
     return "\n".join(lines)
 
 
@@ -204,35 +216,20 @@ def to_latex_columns(table: Table) -> str:
             "name fewer"
         )
     kind = "table" if needed_pt <= _COLUMN_PT else "table*"
-    aligned = "".join("r" if head.numeric else "l" for head in table.heads)
-    lines = [
-        "% \\usepackage[T1]{fontenc} \\usepackage{booktabs}",
-        rf"\begin{{{kind}}}",
-        r"\centering",
-        rf"\caption{{{escape_latex(f'{table.title}. {table.caption} {table.note}'.strip())}}}",
-        rf"\label{{tab:{table.name}}}",
-        r"\fontsize{8}{9.6}\selectfont",
-        r"\setlength{\tabcolsep}{3pt}",
-        rf"\begin{{tabular}}{{@{{}}{aligned}@{{}}}}",
-        r"\toprule",
-        " & ".join(escape_latex(head.text) for head in table.heads) + r" \\",
-    ]
-    for section in table.sections:
-        lines.append(r"\midrule")
-        if section.title:
-            title = rf"\emph{{{escape_latex(section.title)}}}"
-            lines.append(rf"\multicolumn{{{len(table.heads)}}}{{@{{}}l}}{{{title}}} \\")
-        for row in section.rows:
-            lines.append(" & ".join(_latex_cell(replace(cell, noise="")) for cell in row) + r" \\")
-            if any(cell.interval for cell in row):
-                below = (
-                    rf"\fontsize{{7}}{{8}}\selectfont {escape_latex(_short(cell.interval))}" if cell.interval else ""
-                    for cell in row
-                )
-                lines[-1] += "[-2pt]"
-                lines.append("{} " + " & ".join(below) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}", rf"\end{{{kind}}}", ""]
-    return "\n".join(lines)
+    size = (r"\fontsize{8}{9.6}\selectfont", r"\setlength{\tabcolsep}{3pt}")
+    return _latex_table(table, kind, "booktabs", size, _latex_row_unscaled)
+
+
+def _latex_row_unscaled(row: Sequence[Cell]) -> list[str]:
+    """Return a row, its intervals on a second line below in 7 pt."""
+    values = " & ".join(_latex_cell(replace(cell, noise="")) for cell in row) + r" \\"
+    if not any(cell.interval for cell in row):
+        return [values]
+    below = (
+        rf"\fontsize{{7}}{{8}}\selectfont {escape_latex(_short(cell.interval))}" if cell.interval else ""
+        for cell in row
+    )
+    return [values + "[-2pt]", "{} " + " & ".join(below) + r" \\"]
 
 
 def width_pt(table: Table) -> float:
