@@ -21,7 +21,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.core.frames import records
 from bench.metrics.columns import column
@@ -30,8 +30,6 @@ from bench.metrics.text import format_difference, format_interval, format_value
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from bench.summary.table import Summary
 
 MIN_SEQUENCES = 6
 """Five sequences that all point the same way have p = 1/16 in a two-sided sign test."""
@@ -92,12 +90,25 @@ def finding(row: Mapping[str, Any], n_sequences: float = math.inf) -> Finding:
     return Finding.NOT_DISTINGUISHABLE
 
 
-def verdict(summary: Summary, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+class Findings(Protocol):
+    """What a verdict reads of a :class:`bench.summary.table.Summary`."""
+
+    @property
+    def table(self) -> pd.DataFrame: ...
+
+    @property
+    def differences(self) -> pd.DataFrame: ...
+
+    @property
+    def reference(self) -> str: ...
+
+
+def verdict(summary: Findings, manifest: Mapping[str, Any]) -> tuple[str, ...]:
     """Say in two to five sentences what a run found.
 
     Parameters
     ----------
-    summary : Summary
+    summary : Findings
     manifest : mapping
         Of the run; labels of the methods, ``noise``, ``died`` and ``left_out`` are read. All may be missing.
 
@@ -110,7 +121,7 @@ def verdict(summary: Summary, manifest: Mapping[str, Any]) -> tuple[str, ...]:
     return (*_accuracy(summary, manifest), *_not_compared(summary, manifest), *_times(summary, manifest))
 
 
-def _accuracy(summary: Summary, manifest: Mapping[str, Any]) -> list[str]:
+def _accuracy(summary: Findings, manifest: Mapping[str, Any]) -> list[str]:
     """One sentence each for: nothing lost, not distinguishable, better or worse, too few sequences."""
     metric = _metric(summary)
     if metric is None:
@@ -163,7 +174,7 @@ _SINGULAR = {"are": "is", "have": "has", "lose": "loses"}
 _PLURAL = {"are": "are", "have": "have", "lose": "lose"}
 
 
-def _not_compared(summary: Summary, manifest: Mapping[str, Any]) -> list[str]:
+def _not_compared(summary: Findings, manifest: Mapping[str, Any]) -> list[str]:
     """Methods that the sentences on accuracy do not name, and why."""
     metric = _metric(summary)
     own = _rows(summary.table, metric)
@@ -184,7 +195,7 @@ def _not_compared(summary: Summary, manifest: Mapping[str, Any]) -> list[str]:
     return [f"{text}."] if text else []
 
 
-def _times(summary: Summary, manifest: Mapping[str, Any]) -> list[str]:
+def _times(summary: Findings, manifest: Mapping[str, Any]) -> list[str]:
     if not _compared(summary, "speedup"):
         return []
     noise = manifest.get("noise") or {}
@@ -198,7 +209,7 @@ def _noisy(manifest: Mapping[str, Any]) -> bool:
     return bool((manifest.get("noise") or {}).get("noisy"))
 
 
-def _metric(summary: Summary) -> str | None:
+def _metric(summary: Findings) -> str | None:
     """The main metric of the reference; of any method where the reference has none."""
     table = summary.table[summary.table["split"] == "all"]
     return main_metric(table.loc[table["method"] == summary.reference, "metric"]) or main_metric(table["metric"])
@@ -209,7 +220,7 @@ def _rows(table: pd.DataFrame, metric: str | None) -> dict[str, Any]:
     return {str(row["method"]): row for row in records(table[(table["metric"] == metric) & (table["split"] == "all")])}
 
 
-def _compared(summary: Summary, metric: str) -> dict[str, Any]:
+def _compared(summary: Findings, metric: str) -> dict[str, Any]:
     frame = summary.differences
     return _rows(frame[frame["reference"] == summary.reference], metric)
 
@@ -231,7 +242,7 @@ def _listed(texts: Sequence[str], values: Sequence[float]) -> str:
     return f"{ranked[0]} to {ranked[-1]}"
 
 
-def _speeds(summary: Summary, manifest: Mapping[str, Any], methods: Sequence[str]) -> str:
+def _speeds(summary: Findings, manifest: Mapping[str, Any], methods: Sequence[str]) -> str:
     """``and are 1.08x [1.07x, 1.11x] as fast``; empty on a noisy host or where not every method was timed."""
     rows = _rows(summary.table, "speedup")
     timed = [rows[m] for m in methods if m in rows and not math.isnan(rows[m]["low"])]
