@@ -132,6 +132,9 @@ def run_here(case: Case, folder: Path, work: bool = False) -> Ended:
         stack.enter_context(contextlib.redirect_stdout(output))
         if not work:
             stack.enter_context(mock.patch.object(cli, "main_of", entry))
+        if not any("hydra.mode" in argument for argument in case.arguments):
+            # Hydra composes everything once more to learn of a mode that nobody set.
+            stack.enter_context(mock.patch("hydra._internal.hydra.Hydra.get_mode", return_value=None))
         try:
             cli.main()
             code = 0
