@@ -11,6 +11,7 @@ import gzip
 import json
 import math
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,11 @@ def error_codes(errors_px: NDArray[np.float64]) -> list[list[int]]:
     return found
 
 
+def has_live_data(pairs: pd.DataFrame) -> bool:
+    """Whether any pair has corner errors; without them a page has no charts."""
+    return "corner_errors_px" in pairs and not pairs["corner_errors_px"].isna().all()
+
+
 def live_data(
     manifest: Manifest, pairs: pd.DataFrame, times: pd.DataFrame, summary: Any, main: Table
 ) -> dict[str, Any] | None:
@@ -77,7 +83,7 @@ def live_data(
     main : Table
         The headline table, whose columns the script computes anew under a filter.
     """
-    if "corner_errors_px" not in pairs or pairs["corner_errors_px"].isna().all():
+    if not has_live_data(pairs):
         return None
     lookup = Lookup(summary.table)
     order = method_order(manifest, lookup.methods)
@@ -200,11 +206,23 @@ def pack_json(data: object) -> str:
 
 
 @lru_cache(maxsize=1)
-def chart_library() -> str:
-    """Return Vega, Vega-Lite and Vega-Embed as one packed script."""
+def begin_chart_library() -> Future[str]:
+    """Begin to make :func:`chart_library` in a thread: its compiler takes seconds and lets Python go on meanwhile."""
+    executor = ThreadPoolExecutor(1)
+    found = executor.submit(_chart_library)
+    executor.shutdown(wait=False)
+    return found
+
+
+def _chart_library() -> str:
     import vl_convert
 
     return pack(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").encode())
+
+
+def chart_library() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one packed script."""
+    return begin_chart_library().result()
 
 
 @lru_cache(maxsize=1)

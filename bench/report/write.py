@@ -21,7 +21,7 @@ from bench.report import render, tables
 from bench.report.cards import Cards, page_data
 from bench.report.conditions import Manifest, label
 from bench.report.figures import draw_plots
-from bench.report.interactive import live_data
+from bench.report.interactive import begin_chart_library, has_live_data, live_data
 from bench.report.matches import MatchDrawing
 from bench.report.page import Picture, render_page
 from bench.report.tables import Table
@@ -83,6 +83,8 @@ def write_report(
     ValueError
         If the summary holds no metric that the main table shows.
     """
+    if has_live_data(pairs):
+        begin_chart_library()  # beside tables and plots
     if latex_columns:
         latex = render.to_latex_columns(tables.chosen_table(summary, manifest, latex_columns))
     made = _tables(summary, manifest, pairs)

@@ -593,11 +593,13 @@ def numbers(summary: Summary) -> pd.DataFrame:
     index = ["method", "split"]
     heads = frame[index].drop_duplicates()
     counts = frame[frame["n_pairs"].notna()].groupby(index)[["n_pairs", "n_sequences"]].max()
-    result = heads.join(counts, on=index).reset_index(drop=True)
+    keys = pd.MultiIndex.from_frame(heads)
+    found: dict[str, pd.Series] = {name: counts[name].reindex(keys) for name in ("n_pairs", "n_sequences")}
     for metric in metrics:
         rows = frame[frame["metric"] == metric].set_index(index)
         for source, suffix in (("value", ""), ("low", "_low"), ("high", "_high")):
             if source == "value" or rows[source].notna().any():
                 values = rows[source].map(lambda x: float(f"{x:.9g}"))
-                result = result.join(values.rename(metric + suffix), on=index)
-    return result
+                found[metric + suffix] = values.reindex(keys)
+    # One frame at the end: a join per column takes a second for the columns of a run.
+    return pd.DataFrame(found, index=keys).reset_index()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import platform
 import resource
@@ -85,6 +86,30 @@ def test_a_function_in_a_process_of_its_own() -> None:
     assert call_in_child("os:getppid") == os.getpid()
     with pytest.raises(WorkerError, match="FileNotFoundError.*nowhere"):
         call_in_child("os:listdir", "/nowhere")
+
+
+def left_behind(path: str) -> None:
+    """Register what is to run at the end, and an object whose end would take a minute."""
+    global held
+    atexit.register(Path(path).write_text, "left")
+    print("a last word", end="")
+    held = Slow()
+
+
+class Slow:
+    def __del__(self) -> None:
+        time.sleep(60)
+
+
+def test_a_child_leaves_without_taking_its_objects_down(tmp_path: Path) -> None:
+    child = Child("a process", tmp_path / "log")
+    child.spawn()
+    child.function(f"{__name__}:left_behind", str(tmp_path / "end"))
+    start = time.monotonic()
+    child.close(patience_s=30)
+    assert time.monotonic() - start < 25
+    assert (tmp_path / "end").read_text() == "left"
+    assert (tmp_path / "log").read_text() == "a last word"
 
 
 def test_files_of_the_working_directory_are_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
