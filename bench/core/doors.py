@@ -72,7 +72,7 @@ class Door:
         """
         if name.startswith("${") or _unchecked.get():
             return
-        if name not in self.builtin and name not in self._installed() and not _exists(name.partition(":")[0]):
+        if name not in self.builtin and name not in self._installed() and not importable(name.partition(":")[0]):
             raise self._unknown(key, name)
 
     def load(self, key: str, name: str) -> Any:
@@ -94,7 +94,7 @@ class Door:
         """
         target = self.builtin.get(name) or self._installed().get(name) or name
         module_name, _, attribute = target.partition(":")
-        if not _exists(module_name):
+        if not importable(module_name):
             raise self._unknown(key, name)
         try:
             module = importlib.import_module(module_name)
@@ -122,7 +122,8 @@ class Door:
         )
 
 
-def _exists(module_name: str) -> bool:
+def importable(module_name: str) -> bool:
+    """Whether a module is installed; only the packages above it are imported."""
     try:
         return importlib.util.find_spec(module_name) is not None
     except (ImportError, ValueError):

@@ -1,4 +1,5 @@
-"""Conversion of a SavedModel to what its runtime reads: OpenVINO IR, kept in a cache by fingerprint.
+"""Conversion of a model to what its runtime reads: an OpenVINO IR, an ONNX file, or its weights, kept in a cache by
+fingerprint.
 
 The graph is converted once with free height and width and made static for each image size when it is compiled: the
 network is then the same as the one converted with that size.
@@ -16,23 +17,66 @@ from bench.core.types import Context
 from bench.models.cache import cached, run_python
 from bench.models.fingerprint import Fingerprint
 from bench.models.graphfile import is_graph_file
+from bench.models.onnxfile import OPSET, write_onnx
 from bench.models.recipe import Recipe, converted, require_nncf
+from bench.models.sources import weights_of
+from bench.models.weights import save_weights
+from bench.runtimes.base import Form, module_of
 from bench.schema import SuperPointConfig
-from bench.schema.options import Runtime
 
 
 def model_files(config: SuperPointConfig, model: Path, fingerprint: Fingerprint, context: Context) -> Path:
-    """What the runtime of a method loads: the folder of a SavedModel, for OpenVINO the ``.xml`` of its IR, or the
-    user's own IR or ONNX file.
+    """What the runtime of a method loads (:class:`bench.runtimes.base.Form`), or the user's own IR or ONNX file.
 
     Raises
     ------
     ModelError
-        As :func:`ir`.
+        As :func:`ir` and :func:`bench.models.sources.weights_of`.
     """
-    if config.backend != Runtime.openvino or is_graph_file(model):
+    form = module_of(config.backend).FORM
+    if form == Form.saved_model or is_graph_file(model):
         return model
-    return ir(recipe_of(config, fingerprint, model, context.seed), context.cache) / "model.xml"
+    if form == Form.ir:
+        return ir(recipe_of(config, fingerprint, model, context.seed), context.cache) / "model.xml"
+    if form == Form.onnx:
+        return onnx(model, fingerprint, config.descriptors, context.cache)
+    return weights(model, fingerprint, context.cache)
+
+
+def onnx(model: Path, fingerprint: Fingerprint, descriptors: bool, cache: Path) -> Path:
+    """ONNX file with the sparse outputs of a model and free sides; written on first use.
+
+    Raises
+    ------
+    ModelError
+        As :func:`bench.models.sources.weights_of`.
+    """
+    outputs = fingerprint.outputs("sparse", descriptors)
+    named = "-".join((fingerprint.key, *outputs, f"opset{OPSET}"))
+    # Every file keeps what it was made from.
+    facts = {"graph_sha256": fingerprint.graph_sha256, "variables_sha256": fingerprint.variables_sha256}
+
+    def build(directory: Path) -> None:
+        write_onnx(directory / "model.onnx", weights_of(model), outputs=outputs, metadata=facts)
+
+    return cached(cache / "onnx" / named, build) / "model.onnx"
+
+
+def weights(model: Path, fingerprint: Fingerprint, cache: Path) -> Path:
+    """Weight file of a model; read from a SavedModel on first use.
+
+    Raises
+    ------
+    ModelError
+        As :func:`bench.models.sources.weights_of`.
+    """
+    if model.suffix == ".npz":
+        return model
+
+    def build(directory: Path) -> None:
+        save_weights(directory / "weights.npz", weights_of(model))
+
+    return cached(cache / "weights" / f"savedmodel-{fingerprint.key}", build) / "weights.npz"
 
 
 def recipe_of(config: SuperPointConfig, fingerprint: Fingerprint, directory: Path, seed: int) -> Recipe:

@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.core.errors import ModelError
+from bench.models.network import BATCH_NORM_EPSILON, layer_specs
 from bench.models.savedmodel import SavedModelGraph, check_constants, read_saved_model
 from bench.models.variables import check_variables
+from bench.models.weights import Weights, has_descriptors
 
 SPARSE_OUTPUTS = ("prob", "descriptors_raw")
 """What decoding needs; the other outputs are computed only for ``graph=full``."""
@@ -65,6 +67,40 @@ class Fingerprint:
     def as_dict(self) -> dict[str, object]:
         """For manifests; JSON-able."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFingerprint(Fingerprint):
+    """Identity of weights that no SavedModel was exported from: graph and names are those of the package's network.
+
+    Attributes
+    ----------
+    graph_sha256, variables_sha256 : str
+        Of the table of layers, and of the names and bytes of the arrays.
+    """
+
+    source: str = "weights"
+
+
+def weights_fingerprint(weights: Weights, input_scale: float | None = None) -> WeightsFingerprint:
+    """Fingerprint of weights; white is 1 unless `input_scale` says otherwise."""
+    descriptors = has_descriptors(weights)
+    specs = layer_specs(descriptors)
+    digest = hashlib.sha256()
+    for name, array in weights.items():
+        digest.update(name.encode() + b"\0" + array.tobytes())
+    return WeightsFingerprint(
+        graph_sha256=hashlib.sha256(repr((specs, BATCH_NORM_EPSILON)).encode()).hexdigest(),
+        variables_sha256=digest.hexdigest(),
+        tensorflow_version="",
+        nodes=0,
+        input_tensor="image",
+        output_tensors={key: key for key in SPARSE_OUTPUTS if descriptors or key == "prob"},
+        descriptors=descriptors,
+        input_scale=1.0 if input_scale is None else input_scale,
+        channels=1,
+        batch=None,
+    )
 
 
 def read_fingerprint(directory: Path, input_scale: float | None = None) -> Fingerprint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import ModelError
+from bench.models.onnxfile import onnx_bytes
+from bench.models.weights import load_weights
 
 _LAYOUT = 1
 """Raised when the content of a cache entry changes."""
@@ -61,7 +64,8 @@ def require_nncf() -> None:
 
 
 def converted(saved_model: str | Path, outputs: Sequence[str], shape: Sequence[int] | None = None) -> Any:
-    """The SavedModel as an ``openvino.Model`` with only the named outputs.
+    """The SavedModel, or the network with the weights of an ``.npz``, as an ``openvino.Model`` with only the named
+    outputs; its input is [N, H, W, 1].
 
     Raises
     ------
@@ -70,6 +74,8 @@ def converted(saved_model: str | Path, outputs: Sequence[str], shape: Sequence[i
     """
     import openvino
 
+    if Path(saved_model).suffix == ".npz":
+        return _built(openvino, Path(saved_model), outputs, shape)
     try:
         model = openvino.convert_model(str(saved_model), input=None if shape is None else [("image", list(shape))])
     except Exception as error:  # OpenVINO raises bare RuntimeError and its own types
@@ -82,4 +88,16 @@ def converted(saved_model: str | Path, outputs: Sequence[str], shape: Sequence[i
     for output in list(model.outputs):
         if not output.get_names() & set(outputs):
             model.remove_result(output.get_node())
+    return model
+
+
+def _built(openvino: Any, weights: Path, outputs: Sequence[str], shape: Sequence[int] | None) -> Any:
+    """The network by its ONNX form, with the input of the SavedModel."""
+    model = openvino.Core().read_model(io.BytesIO(onnx_bytes(load_weights(weights), outputs)))
+    steps = openvino.preprocess.PrePostProcessor(model)
+    steps.input().tensor().set_layout(openvino.Layout("NHWC"))
+    steps.input().model().set_layout(openvino.Layout("NCHW"))
+    model = steps.build()
+    if shape is not None:
+        model.reshape(list(shape))
     return model

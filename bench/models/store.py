@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from bench.core.doors import importable
 from bench.core.errors import ModelError
 from bench.core.types import Context
 from bench.data.download import fetch, read_lock
 from bench.models.cache import cached, run_python
 from bench.models.checkpoint import SUFFIXES, load_checkpoint
-from bench.models.fingerprint import Fingerprint, read_fingerprint
+from bench.models.fingerprint import Fingerprint, read_fingerprint, weights_fingerprint
 from bench.models.graphfile import is_graph_file, read_graph_file
 from bench.models.weights import BUILTIN_MAGICPOINT, BUILTIN_SUPERPOINT, load_weights, save_weights
 from bench.schema import ModelConfig
@@ -34,8 +35,9 @@ def saved_model(config: ModelConfig, context: Context) -> Path:
     DataError
         If the download fails or its content is not what was published.
     """
-    if config.kind in _BUILTIN:
-        return _exported(_BUILTIN[config.kind], config.kind, context.cache)
+    weights = weight_file(config, context.cache)
+    if weights is not None:
+        return _exported(weights, config.kind, context.cache)
     if config.kind == ModelKind.sp_v6:
         folder = fetch(read_lock("sp_v6"), context.data_root)
         return _only_saved_model(folder)
@@ -45,13 +47,8 @@ def saved_model(config: ModelConfig, context: Context) -> Path:
             f"PyTorch SuperPoint ({', '.join(SUFFIXES)})"
         )
     path = Path(config.path).expanduser()
-    if path.suffix == ".npz":
-        load_weights(path)  # says what is wrong before a process is started
-        return _exported(path, "path", context.cache)
     if is_graph_file(path):
         raise ModelError(f"model.path={config.path}: is run by OpenVINO as it is; this needs a SavedModel or weights")
-    if path.suffix in SUFFIXES:
-        return _exported(_as_npz(path, context.cache), "path", context.cache)
     if not (path / "saved_model.pb").is_file():
         raise ModelError(
             f"model.path={config.path}: no saved_model.pb there; give the folder of a SavedModel, the weights.npz of "
@@ -62,7 +59,8 @@ def saved_model(config: ModelConfig, context: Context) -> Path:
 
 
 def model_of(config: ModelConfig, context: Context) -> tuple[Path, Fingerprint]:
-    """The model that `config` names and what it is: the folder of a SavedModel, or an IR or ONNX file.
+    """The model that `config` names and what it is: the folder of a SavedModel, or an IR or ONNX file. Where TensorFlow
+    is not installed, weights stay an ``.npz``.
 
     Raises
     ------
@@ -73,8 +71,39 @@ def model_of(config: ModelConfig, context: Context) -> tuple[Path, Fingerprint]:
     if config.kind == "path" and config.path is not None and is_graph_file(config.path):
         path = Path(config.path).expanduser()
         return path, read_graph_file(path, config.input_scale)
+    weights = weight_file(config, context.cache)
+    if weights is not None and not importable("tensorflow"):
+        return weights, weights_fingerprint(load_weights(weights), config.input_scale)
     directory = saved_model(config, context)
     return directory, read_fingerprint(directory, config.input_scale)
+
+
+def is_weights(config: ModelConfig) -> bool:
+    """Whether `config` names weights, and not a SavedModel, an IR or an ONNX file; nothing is read."""
+    suffix = Path(config.path or "").suffix
+    return config.kind in _BUILTIN or (config.kind == ModelKind.path and suffix in (".npz", *SUFFIXES))
+
+
+def weight_file(config: ModelConfig, cache: Path) -> Path | None:
+    """The ``.npz`` with the weights that `config` names; None where it names a SavedModel, an IR or an ONNX file.
+
+    Raises
+    ------
+    ModelError
+        If the weights are missing or unusable.
+    """
+    if config.kind in _BUILTIN:
+        path = _BUILTIN[config.kind]
+        if not path.is_file():
+            raise ModelError(f"{path}: missing from the installation of bench; reinstall it, or choose another model=")
+        return path
+    if not is_weights(config):
+        return None
+    path = Path(config.path or "").expanduser()
+    if path.suffix != ".npz":
+        return _as_npz(path, cache)
+    load_weights(path)  # says what is wrong before a process is started
+    return path
 
 
 def _as_npz(checkpoint: Path, cache: Path) -> Path:
@@ -90,8 +119,8 @@ def _as_npz(checkpoint: Path, cache: Path) -> Path:
 
 
 def _exported(weights: Path, kind: str, cache: Path) -> Path:
-    if not weights.is_file():
-        raise ModelError(f"{weights}: missing from the installation of bench; reinstall it, or choose another model=")
+    if not importable("tensorflow"):
+        raise ModelError(f"{weights.name} cannot be exported: TensorFlow is not installed (pip install tensorflow)")
     digest = hashlib.sha256(weights.read_bytes())
     for source in ("export.py", "network.py"):
         digest.update(Path(__file__).with_name(source).read_bytes())

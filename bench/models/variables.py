@@ -8,15 +8,16 @@ numbers are); the data files are the tensors one after the other, each with its 
 from __future__ import annotations
 
 import functools
+import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.errors import ModelError
-from bench.models.wire import Value, fields, integer, message, varint
+from bench.models.wire import Value, fields, integer, message, messages, varint
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER_BYTES = 48
@@ -33,15 +34,51 @@ def check_variables(directory: Path) -> None:
     ------
     ModelError
     """
+    for _ in _tensors(directory):
+        pass
+
+
+def read_variables(directory: Path) -> dict[str, NDArray[np.float32]]:
+    """The floating-point variables of a SavedModel by name.
+
+    Raises
+    ------
+    ModelError
+        As :func:`check_variables`.
+    """
+    found = {}
+    for key, facts, content in _tensors(directory):
+        dtype = integer(facts.get(1, 0))
+        if dtype in FLOATS or dtype == BFLOAT16:
+            sides = messages(message(facts.get(2, memoryview(b""))), 2)
+            shape = [next((integer(value) for part, value in fields(side) if part == 1), 0) for side in sides]
+            values = floats(content, dtype).astype(np.float32)
+            if values.size != math.prod(shape):
+                raise ModelError(f"{directory}: {key} has {values.size} numbers, its shape is {shape}")
+            found[key] = values.reshape(shape)
+    return found
+
+
+def _tensors(directory: Path) -> Iterator[tuple[str, dict[int, Value], memoryview]]:
+    """Name, description and bytes of each variable, checked."""
     folder = directory / "variables"
     try:
         index = (folder / "variables.index").read_bytes()
         entries = dict(_entries(index))
         shards = _shards(entries.pop(b"", memoryview(b"")))
-        names = [f"variables.data-{number:05d}-of-{shards:05d}" for number in range(shards)]
-        data = [(folder / name).read_bytes() for name in names]
+        files = [folder / f"variables.data-{number:05d}-of-{shards:05d}" for number in range(shards)]
+        data = [file.read_bytes() for file in files]
         for key, entry in entries.items():
-            _check(key.decode(errors="replace"), entry, names, data, folder)
+            facts = dict(fields(entry))
+            shard, offset, size = (integer(facts.get(number, 0)) for number in (3, 4, 5))
+            content = memoryview(data[shard])[offset : offset + size]
+            if len(content) != size or offset < 0:
+                raise ModelError(
+                    f"{files[shard]}: cut off: {key.decode(errors='replace')} ends at byte {offset + size}, the file "
+                    f"has {len(data[shard])}; fetch or export the SavedModel again"
+                )
+            _check(key.decode(errors="replace"), facts, content, files[shard])
+            yield key.decode(errors="replace"), facts, content
     except FileNotFoundError as error:
         missing = Path(error.filename).name
         raise ModelError(f"{folder}: no {missing}; the SavedModel is incomplete, fetch or export it again") from error
@@ -53,26 +90,18 @@ def check_variables(directory: Path) -> None:
         ) from error
 
 
-def _check(key: str, entry: memoryview, names: list[str], data: list[bytes], folder: Path) -> None:
-    facts: dict[int, Value] = dict(fields(entry))
-    dtype, shard, offset, size = (integer(facts.get(number, 0)) for number in (1, 3, 4, 5))
-    content = memoryview(data[shard])[offset : offset + size]
-    if len(content) != size or offset < 0:
-        raise ModelError(
-            f"{folder / names[shard]}: cut off: {key} ends at byte {offset + size}, the file has {len(data[shard])}; "
-            "fetch or export the SavedModel again"
-        )
+def _check(key: str, facts: Mapping[int, Value], content: memoryview, file: Path) -> None:
+    dtype = integer(facts.get(1, 0))
     if dtype == _STRING:
         return  # descriptions of objects; their checksum is taken of another form
     if 6 in facts and _masked(crc32c(content)) != struct.unpack("<I", message(facts[6]))[0]:
         raise ModelError(
-            f"{folder / names[shard]}: {key} is not as it was written (its checksum differs); fetch or export the "
-            "SavedModel again"
+            f"{file}: {key} is not as it was written (its checksum differs); fetch or export the SavedModel again"
         )
     if dtype not in FLOATS and dtype != BFLOAT16:
         return
     if not np.isfinite(floats(content, dtype)).all():
-        raise ModelError(f"{folder / names[shard]}: {key} holds NaN or infinity; training diverged or it is damaged")
+        raise ModelError(f"{file}: {key} holds NaN or infinity; training diverged or it is damaged")
 
 
 def floats(content: bytes | memoryview, dtype: int) -> NDArray[np.float32] | NDArray[np.float64] | NDArray[np.float16]:

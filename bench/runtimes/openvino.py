@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import tempfile
 import time
 from collections import OrderedDict
@@ -15,17 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.core.doors import importable
 from bench.core.errors import ModelError
 from bench.core.processes import call_in_child
 from bench.core.types import Context, Size
 from bench.models.fingerprint import Fingerprint
-from bench.models.graphfile import GraphFingerprint, is_graph_file, read_graph_file
+from bench.models.graphfile import SUFFIXES, GraphFingerprint, is_graph_file, read_graph_file
 from bench.models.shape import input_shape
+from bench.models.store import is_weights
 from bench.runtimes import precision
-from bench.runtimes.base import Outputs
+from bench.runtimes.base import Form, Outputs
 from bench.schema import SuperPointConfig
-from bench.schema.options import PrecisionHint, Weights
+from bench.schema.options import Graph, PrecisionHint, Weights
 
+TITLE = "OpenVINO"
+FORM = Form.ir
+READS = SUFFIXES
 DEVICE = "CPU"
 _COMPILED_SHAPES = 4
 """Compiled models kept, one for each image size; each holds its own weights and buffers."""
@@ -33,14 +37,16 @@ _COMPILED_SHAPES = 4
 
 def missing(config: SuperPointConfig) -> str | None:
     """See :func:`bench.runtimes.base.missing`."""
-    if importlib.util.find_spec("openvino") is None:
+    if not importable("openvino"):
         return "OpenVINO is not installed (pip install openvino)"
     if config.model.path is not None and is_graph_file(config.model.path):
         held = read_graph_file(Path(config.model.path).expanduser(), config.model.input_scale).weights
         if held != config.weights:
             return f"{Path(config.model.path).name} holds {held} weights and runs as it is, not as {config.weights}"
-    elif config.weights == Weights.int8 and importlib.util.find_spec("nncf") is None:
+    elif config.weights == Weights.int8 and not importable("nncf"):
         return "NNCF is not installed (pip install 'superpoint-bench[int8]')"
+    elif config.graph == Graph.full and is_weights(config.model) and not importable("tensorflow"):
+        return "graph=full needs TensorFlow, which exports it from the weights (pip install tensorflow)"
     if config.inference_precision in precision.NEEDS:
         return precision.missing_units(config.inference_precision, _capabilities())
     return None

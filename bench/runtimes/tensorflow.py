@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import time
 from collections.abc import Iterator
@@ -13,19 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.core.doors import importable
 from bench.core.errors import ModelError
 from bench.core.types import Context, Size
 from bench.models.fingerprint import Fingerprint
-from bench.models.graphfile import is_graph_file
-from bench.runtimes.base import Outputs
+from bench.runtimes.base import Form, Outputs
 from bench.schema import SuperPointConfig
+
+TITLE = "TensorFlow"
+FORM = Form.saved_model
+READS: tuple[str, ...] = ()
 
 
 def missing(config: SuperPointConfig) -> str | None:
     """See :func:`bench.runtimes.base.missing`."""
-    if is_graph_file(config.model.path):
-        return f"TensorFlow does not read {Path(str(config.model.path)).name}; OpenVINO does"
-    return None if importlib.util.find_spec("tensorflow") else "TensorFlow is not installed (pip install tensorflow)"
+    return None if importable("tensorflow") else "TensorFlow is not installed (pip install tensorflow)"
 
 
 def load(config: SuperPointConfig, directory: Path, fingerprint: Fingerprint, context: Context) -> TensorFlowNetwork:

@@ -105,8 +105,7 @@ EXTRACTORS = Door(
     "bench.extractors",
     "create",
     {
-        "tensorflow": "bench.features.superpoint:create",
-        "openvino": "bench.features.superpoint:create",
+        **{runtime.value: "bench.features.superpoint:create" for runtime in Runtime},
         "opencv": "bench.features.opencv:create",
         "detector": "bench.features.detectors:create",
         "imported": "bench.features.imported:create",
@@ -130,15 +129,33 @@ class MethodConfig:
     method that only a preset brings, false for one that the command line names."""
 
 
+@dataclass(frozen=True)
+class _Able:
+    """What a runtime can be asked for."""
+
+    weights: tuple[Weights, ...] = (Weights.f32,)
+    hints: tuple[PrecisionHint, ...] = (PrecisionHint.f32,)
+    full: bool = False
+    """All outputs of the exported graph."""
+
+
+_ABLE = {
+    Runtime.tensorflow: _Able(full=True),
+    Runtime.openvino: _Able(tuple(Weights), tuple(PrecisionHint), full=True),
+    Runtime.onnxruntime: _Able(),
+}
+
+
 @dataclass
 class SuperPointConfig(MethodConfig):
-    """SuperPoint or MagicPoint under TensorFlow or OpenVINO."""
+    """SuperPoint or MagicPoint under a runtime."""
 
     backend: Runtime = MISSING
-    """tensorflow | openvino."""
+    """tensorflow | openvino | onnxruntime."""
     model: ModelConfig = field(default_factory=SelectedModel)
     graph: Graph = Graph.sparse
-    """sparse (only prob and descriptors_raw are computed) | full (all outputs of the exported graph)."""
+    """sparse (only prob and descriptors_raw are computed) | full (all outputs of the exported graph; tensorflow and
+    openvino only)."""
     descriptors: bool = True
     """False: detector only."""
     weights: Weights = Weights.f32
@@ -157,12 +174,18 @@ class SuperPointConfig(MethodConfig):
     def __post_init__(self) -> None:
         if self.accuracy_control and self.weights != Weights.int8:
             raise ConfigError(f"accuracy_control=true needs weights=int8, got {self.weights}")
-        if self.backend == Runtime.tensorflow and (
-            self.weights != Weights.f32 or self.inference_precision != PrecisionHint.f32
-        ):
+        able = _ABLE.get(self.backend)
+        if able is None:
+            return  # an interpolation; the word itself is checked elsewhere
+        if self.weights not in able.weights or self.inference_precision not in able.hints:
             raise ConfigError(
-                "backend=tensorflow runs the SavedModel in f32; weights and inference_precision must be f32, "
-                f"got {self.weights} and {self.inference_precision}; use backend=openvino"
+                f"backend={self.backend} runs with weights {' or '.join(able.weights)} and inference_precision "
+                f"{' or '.join(able.hints)}, got {self.weights} and {self.inference_precision}; use backend=openvino"
+            )
+        if self.graph == Graph.full and not able.full:
+            raise ConfigError(
+                f"backend={self.backend} computes the sparse graph; graph=full runs under "
+                f"{' and '.join(runtime for runtime, able in _ABLE.items() if able.full)}"
             )
 
 

@@ -195,6 +195,7 @@ class Runtime(Option):
 
     tensorflow = "tensorflow"
     openvino = "openvino"
+    onnxruntime = "onnxruntime"
 
 
 class Graph(Option):
