@@ -1,7 +1,7 @@
 """Homography benchmark for SuperPoint and other local features.
 
 >>> import bench
->>> result = bench.compare(["methods=classical"])  # doctest: +SKIP
+>>> result = bench.benchmark(["methods=classical"])  # doctest: +SKIP
 >>> result.summary.wide()  # doctest: +SKIP
 
 One pair, in this process:
@@ -18,13 +18,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.core import telemetry
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from bench.check.compare_runs import Compared
     from bench.core.types import (
         Context,
         Correspondences,
@@ -97,6 +98,7 @@ __all__ = [
     "StageTimes",
     "Stopwatch",
     "__version__",
+    "benchmark",
     "compare",
     "evaluate",
     "load",
@@ -115,7 +117,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def compare(overrides: Sequence[str] = ()) -> Run:
+def benchmark(overrides: Sequence[str] = ()) -> Run:
     """Run a benchmark with the overrides one would type after ``bench``.
 
     Parameters
@@ -142,6 +144,37 @@ def compare(overrides: Sequence[str] = ()) -> Run:
     config = compose(overrides)
     check_inputs(config)
     return run(config, ["bench", *overrides])
+
+
+def compare(runs: Sequence[str | Path], **options: Any) -> Compared:
+    """Compare finished runs: what ``bench compare runs=[A,B]`` does.
+
+    Parameters
+    ----------
+    runs : sequence of path
+        Run directories, baselines, or patterns such as ``results/*``.
+    options
+        Of :func:`bench.check.compare_runs.compare_runs`: ``by="version"``, ``side_by_side=True``, ``out=...``.
+
+    Returns
+    -------
+    bench.check.compare_runs.Compared
+        ``comparison.values`` and ``comparison.differences`` are tables, ``history.steps`` those of a history,
+        ``written.page`` the page.
+
+    Raises
+    ------
+    bench.core.errors.BenchError
+    TypeError
+        If `runs` is one str, or words of a command line, which :func:`benchmark` takes.
+    """
+    from bench.check.compare_runs import compare_runs
+
+    if isinstance(runs, str):
+        raise TypeError(f"runs is a list of folders, such as [{runs!r}]")
+    if any(isinstance(entry, str) and "=" in entry and not Path(entry).is_dir() for entry in runs):
+        raise TypeError("bench.compare takes folders of finished runs; a benchmark is run by bench.benchmark([...])")
+    return compare_runs(runs, **options)
 
 
 def evaluate(

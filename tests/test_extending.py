@@ -83,7 +83,7 @@ def test_parts_from_outside_get_their_rows(tmp_path: Path, monkeypatch: pytest.M
         "import shlex, bench\n"
         f"overrides = shlex.split({overrides!r}.replace('file://my_conf', 'file://{tmp_path}/my_conf'))\n"
         "less = ['~methods.kaze', '~methods.akaze', '~methods.brisk', '~methods.rootsift', 'run_dir=run']\n"
-        "print(bench.compare([*overrides, *less]).report)\n"
+        "print(bench.benchmark([*overrides, *less]).report)\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", script],

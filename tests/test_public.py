@@ -113,7 +113,7 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError):
         bench.load(tmp_path)
     with pytest.raises(TypeError, match="list of str"):
-        bench.compare("methods=classical")
+        bench.benchmark("methods=classical")
 
 
 def test_colour_lies_on_the_grey_image(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_the_example_method_and_data_set_get_their_rows(tmp_path: Path) -> None:
     np.savetxt(tmp_path / "H.txt", np.eye(3))
     (tmp_path / "pairs.csv").write_text("image1,image2,H-file\na.png,b.png,H.txt\n")
     code = (
-        "import bench; r = bench.compare(['methods=classical', '~methods.kaze', '~methods.akaze', '~methods.brisk', "
+        "import bench; r = bench.benchmark(['methods=classical', '~methods.kaze', '~methods.akaze', '~methods.brisk', "
         "'~methods.rootsift', '+method@methods.corners=corners', 'dataset=mine', 'run_dir=run', "
         f"'hydra.searchpath=[file://{tmp_path}/my_conf]']); print(r.report)"
     )

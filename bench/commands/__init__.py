@@ -61,6 +61,12 @@ COMMANDS = {
         "bench report run_dir=results/RUN",
         "bench.commands.report:ReportConfig",
     ),
+    "compare": Command(
+        _JUDGE,
+        "one table and one page over finished runs; by=version: a history and its steps",
+        "bench compare 'runs=results/*' by=version",
+        "bench.commands.compare:CompareConfig",
+    ),
     "check": Command(
         _JUDGE,
         "regression gate: candidate run against a baseline",

@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -320,13 +320,15 @@ def read_json(path: Path) -> Any:
         raise StoreError(f"cannot read {path}: {error}") from error
 
 
-def read_parquet(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
+def read_parquet(path: Path, columns: Sequence[str] = (), only: Callable[[str], bool] | None = None) -> pd.DataFrame:
     """Read a Parquet file.
 
     Parameters
     ----------
     columns : sequence of str
         Columns it must have.
+    only : callable, optional
+        Says of a column's name whether it is read.
 
     Raises
     ------
@@ -337,7 +339,12 @@ def read_parquet(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
 
     data = read_bytes(path)
     try:
-        frame = pd.read_parquet(io.BytesIO(data))
+        kept = None
+        if only is not None:
+            import pyarrow.parquet
+
+            kept = [name for name in pyarrow.parquet.read_schema(io.BytesIO(data)).names if only(name)]
+        frame = pd.read_parquet(io.BytesIO(data), columns=kept)
     except Exception as error:  # a damaged file ends in any error of pyarrow: types, keys, memory, not implemented
         raise StoreError(
             f"cannot read {path}: {_first_line(error)}; delete the file and start the run again to rebuild it"

@@ -44,10 +44,11 @@ def charts(labels: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         "stages": _stages(len(labels)),
     }
     with alt.data_transformers.enable("default"):
-        return {name: _plain(chart) for name, chart in found.items()}
+        return {name: plain_chart(chart) for name, chart in found.items()}
 
 
-def _plain(chart: altair.TopLevelMixin) -> dict[str, Any]:
+def plain_chart(chart: altair.TopLevelMixin) -> dict[str, Any]:
+    """Return the specification of a chart in the look of the page."""
     axis = {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "gridColor": _GRID}
     spec: dict[str, Any] = chart.to_dict()
     spec.pop("$schema")
@@ -62,7 +63,15 @@ def _plain(chart: altair.TopLevelMixin) -> dict[str, Any]:
     return spec
 
 
-def _colour(labels: Mapping[str, str], legend: bool = True) -> Any:
+def colour_scale(labels: Mapping[str, str], legend: bool = True) -> Any:
+    """Return the colour of each method: the same as in every plot.
+
+    Parameters
+    ----------
+    labels : mapping
+        Method to the name shown, in the order of the legend.
+    legend : bool
+    """
     import altair as alt
 
     from bench.report.plots.style import look
@@ -85,7 +94,7 @@ def _pareto(labels: Mapping[str, str]) -> altair.TopLevelMixin:
 
     x = alt.X("ms:Q", title="median ms per image", scale=alt.Scale(type="log", nice=False, padding=30))
     y = alt.Y("accuracy:Q", title="accuracy at the threshold", scale=alt.Scale(zero=False))
-    base = alt.Chart(alt.NamedData("points")).encode(x=x, y=y, color=_colour(labels))
+    base = alt.Chart(alt.NamedData("points")).encode(x=x, y=y, color=colour_scale(labels))
     tip = ["method:N", alt.Tooltip("ms:Q", format=".4~g"), alt.Tooltip("accuracy:Q", format=".3f"), "interval:N"]
     return alt.layer(
         base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q"), y2="high:Q"),
@@ -101,7 +110,7 @@ def _curve(labels: Mapping[str, str]) -> altair.TopLevelMixin:
     y = alt.Y("share:Q", title="share of pairs within it", scale=alt.Scale(domain=[0, 1]))
     line = alt.Chart(alt.NamedData("curve")).mark_line(interpolate="step-after", strokeWidth=2)
     cut = alt.Chart(alt.NamedData("cut")).mark_rule(color=_INK, strokeDash=[4, 3]).encode(x="px:Q")
-    return alt.layer(line.encode(x=x, y=y, color=_colour(labels), strokeDash=_dash(labels)), cut).properties(
+    return alt.layer(line.encode(x=x, y=y, color=colour_scale(labels), strokeDash=_dash(labels)), cut).properties(
         width="container", height=330
     )
 
@@ -112,7 +121,7 @@ def _ecdf(labels: Mapping[str, str]) -> altair.TopLevelMixin:
     x = alt.X("ms:Q", title="ms per image", scale=alt.Scale(type="log", nice=False))
     y = alt.Y("share:Q", title="share of timed images", scale=alt.Scale(domain=[0, 1]))
     line = alt.Chart(alt.NamedData("ecdf")).mark_line(interpolate="step-after", strokeWidth=2)
-    found = line.encode(x=x, y=y, color=_colour(labels), strokeDash=_dash(labels))
+    found = line.encode(x=x, y=y, color=colour_scale(labels), strokeDash=_dash(labels))
     return alt.layer(found).properties(width="container", height=330)
 
 

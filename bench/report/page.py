@@ -42,6 +42,7 @@ def render_page(
     cards: str | None = None,
     verdict: Sequence[str] = (),
     data: Mapping[str, Any] | None = None,
+    charts: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> str:
     """Return the page as HTML text. Every value is escaped.
 
@@ -68,6 +69,8 @@ def render_page(
     data : mapping, optional
         What the controls and charts work on, see `bench.report.interactive.live_data`; without it the page has sortable
         tables and static plots.
+    charts : mapping, optional
+        Name of a plot to a Vega-Lite specification with its data, which takes the place of the plot on a screen.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -99,8 +102,9 @@ def render_page(
         verdict=verdict,
         folded=FOLDED,
         tables=interactive.table_library(),
-        chart_script="" if data is None else interactive.chart_library(),
+        chart_script=interactive.chart_library() if data is not None or charts else "",
         data="" if data is None else interactive.pack_json(data),
+        charts=interactive.pack_json(charts) if charts else "",
     )
 
 

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 _RANKS = (
-    r"method|metric|ours|published|difference|status|split|(accuracy|mma)_3px|repeatability|latency_median_ms",
-    "precision",
+    r"method|metric|ours|published|difference|status|split|(accuracy|mma)_3px|repeatability|latency_median_ms"
+    r"|run_name|label|setting:.*|before|after|verdict|reason|state",
+    "precision|run|reference",
     "speedup",
     r"(accuracy|mma)_1px|source",
     r"(accuracy|mma)_5px|repeatability_one_to_one",

@@ -262,3 +262,19 @@ class LatencyMode(Option):
     off = "off"
     quick = "quick"
     full = "full"
+
+
+class HistoryOrder(Option):
+    """What a history of runs is ordered by."""
+
+    version = "version"
+    commit = "commit"
+    date = "date"
+
+
+class FailOn(Option):
+    """What a comparison of runs fails on."""
+
+    never = "never"
+    step = "step"
+    difference = "difference"

@@ -6,6 +6,7 @@ Summary and regression gate use the same measures, so they give one quantity one
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,7 @@ class Measure:
         return math.exp(mean) if self.kind == "geometric" else mean
 
 
-def measures(rows: pd.DataFrame, protocol: ProtocolConfig) -> dict[str, Measure]:
+def measures(rows: pd.DataFrame, protocol: ProtocolConfig, names: Sequence[str] = ()) -> dict[str, Measure]:
     """Every metric of one method that intervals and paired differences apply to.
 
     Parameters
@@ -91,6 +92,8 @@ def measures(rows: pd.DataFrame, protocol: ProtocolConfig) -> dict[str, Measure]
     rows : DataFrame
         Rows of one method, (N,) pairs. Columns that are absent or empty give no measure.
     protocol : ProtocolConfig
+    names : sequence of str
+        Metrics that are wanted; none: every one.
 
     Returns
     -------
@@ -102,6 +105,8 @@ def measures(rows: pd.DataFrame, protocol: ProtocolConfig) -> dict[str, Measure]
     for column in columns:
         if column.reduction != "other":
             for place, (name, t) in enumerate(column.names(protocol)):
+                if names and name not in names:
+                    continue
                 kind, values = _values(rows, column, protocol, place, t)
                 if values is not None and not np.isnan(values).all():
                     found[name] = Measure(name, column, kind, values, t)

@@ -270,6 +270,95 @@ def summarise_rows(
     return Summary(frame, _decided(pd.DataFrame(differences, columns=list(DIFFERENCES))), None, reference)
 
 
+def value_rows(
+    method: str,
+    rows: pd.DataFrame,
+    extractions: pd.DataFrame,
+    info: Any,
+    protocol: ProtocolConfig,
+    draws: int = 2000,
+    seed: int = 0,
+    metrics: Sequence[str] = (),
+) -> pd.DataFrame:
+    """The numbers of one method by themselves: no other method is looked at.
+
+    Parameters
+    ----------
+    method : str
+    rows : DataFrame
+        Its rows of ``pairs.parquet``.
+    extractions : DataFrame
+        Its rows ``repeat, block, ms`` and of the block ``calibration_ms``, ``taken``, one an extraction; may be empty.
+    info : MethodInfo or mapping
+        ``costs`` is read.
+    protocol : ProtocolConfig
+    draws, seed : int
+        Of the bootstrap.
+    metrics : sequence of str
+        These only; none: every metric.
+
+    Returns
+    -------
+    DataFrame
+        As ``Summary.table``; ``best`` is False.
+    """
+    settings = _Settings(protocol, draws, seed, method)
+    rows = rows.sort_values("pair", kind="stable")
+    table: Rows = []
+    for split in ["all", *sorted(split for split in rows["split"].unique() if split not in ("-", "all"))]:
+        part = rows if split == "all" else rows[rows["split"] == split]
+        table += _pair_metrics(method, split, part, measures(part, protocol, metrics), settings)
+    if len(extractions):
+        disturbed = extractions.groupby(["repeat", "block"], sort=True)[["calibration_ms", "taken"]].first()
+        blocks = extractions.groupby(["repeat", "block"], sort=True).ngroup().to_numpy().astype(np.int64)
+        for metric, q in (("latency_median_ms", 0.5), ("latency_p90_ms", 0.9)):
+            table.append(
+                _row(method, "all", metric, _latency(extractions["ms"].to_numpy(np.float64), blocks, q, disturbed))
+            )
+    table += _costs(method, info)
+    found = pd.DataFrame(table, columns=list(TABLE))
+    return found[found["metric"].isin(metrics)] if metrics else found
+
+
+def paired_rows(
+    rows: Mapping[str, pd.DataFrame],
+    against: Mapping[str, str],
+    protocol: ProtocolConfig,
+    draws: int = 2000,
+    seed: int = 0,
+    metrics: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Compare rows of pairs with other rows of the same pairs, each with its own reference.
+
+    Parameters
+    ----------
+    rows : mapping
+        Name to rows of ``pairs.parquet`` of one method; all hold the same pairs, once.
+    against : mapping
+        Name to the name it is compared with.
+    protocol : ProtocolConfig
+    draws, seed : int
+        Of the bootstrap.
+    metrics : sequence of str
+        Compare these only; none: every metric.
+
+    Returns
+    -------
+    DataFrame
+        As ``Summary.differences``; Holm's family is every comparison of one split and metric.
+    """
+    settings = _Settings(protocol, draws, seed, "")
+    ordered = {name: part.sort_values("pair", kind="stable") for name, part in rows.items()}
+    differences: Rows = []
+    first = next(iter(ordered.values()), pd.DataFrame({"split": []}))
+    for split in ["all", *sorted(split for split in first["split"].unique() if split not in ("-", "all"))]:
+        by_name = {n: part if split == "all" else part[part["split"] == split] for n, part in ordered.items()}
+        found = {name: measures(part, protocol, metrics) for name, part in by_name.items()}
+        for name, reference in against.items():
+            differences += _differences(name, reference, split, by_name, found, settings)
+    return _decided(pd.DataFrame(differences, columns=list(DIFFERENCES)))
+
+
 def _row(
     method: str, split: str, metric: str, interval: Interval, n_pairs: float = math.nan, n_sequences: float = math.nan
 ) -> dict[str, object]:
@@ -313,13 +402,13 @@ def _is_accuracy(measure: Measure) -> bool:
     return measure.column.name == "accuracy_{t}px"
 
 
-def _kind(measure: Measure) -> str:
+def interval_kind(measure: Measure) -> str:
     """Which kind of interval a measure has: see :mod:`bench.stats.kinds`."""
     return "median" if measure.kind == "median" else measure.column.interval_kind
 
 
 def _interval(measure: Measure, codes: NDArray[np.int64], settings: _Settings) -> Interval:
-    found = INTERVAL_OF[_kind(measure)](measure.terms, codes, settings.draws, settings.seed)
+    found = INTERVAL_OF[interval_kind(measure)](measure.terms, codes, settings.draws, settings.seed)
     value = measure.value
     if measure.kind == "geometric":
         return Interval(value, float(np.exp(found.low)), float(np.exp(found.high)))
@@ -331,7 +420,7 @@ def _interval(measure: Measure, codes: NDArray[np.int64], settings: _Settings) -
 
 def _comparison(ours: Measure, theirs: Measure, codes: NDArray[np.int64], settings: _Settings) -> Comparison:
     """Ours minus theirs, both of them defined for the same pairs."""
-    found = COMPARISON_OF[_kind(ours)](ours.terms, theirs.terms, codes, settings.draws, settings.seed)
+    found = COMPARISON_OF[interval_kind(ours)](ours.terms, theirs.terms, codes, settings.draws, settings.seed)
     # Two infinite medians do not differ.
     size = 0.0 if ours.value == theirs.value else ours.value - theirs.value
     if ours.kind != "trapezoid":

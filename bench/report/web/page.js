@@ -380,6 +380,33 @@ async function mount(box) {
   }
   await refresh(name);
 }
+/* A chart that brings its data: the page of a comparison. */
+async function mountOwn(box, spec) {
+  await loadCharts();
+  if (box.clientWidth < 560) spec.config.legend.columns = 1;
+  await window.vegaEmbed(box, spec, {mode: "vega-lite", renderer: "svg", actions: false});
+  box.classList.add("ready");
+  const picture = $("img.plot", box.parentElement);
+  picture.hidden = true;
+  $("svg", box)?.setAttribute("aria-label", picture.alt);
+}
+async function startOwn() {
+  const specs = JSON.parse(await unpack("own-charts"));
+  const watch = new IntersectionObserver(entries => {
+    for (const {isIntersecting, target} of entries) if (isIntersecting) {
+      watch.unobserve(target);
+      mountOwn(target, specs[target.dataset.chart]);
+    }
+  }, {rootMargin: "300px"});
+  for (const name of Object.keys(specs)) {
+    const figure = $(`figure[data-plot="${name}"]`);
+    if (!figure) continue;
+    const box = element("div", {className: "chart"});
+    box.dataset.chart = name;
+    $("figcaption", figure).after(box);
+    watch.observe(box);
+  }
+}
 async function refresh(name) {
   const view = views.get(name);
   for (const set of USES[name]) view.data(set, DATASETS[set]());
@@ -496,6 +523,7 @@ async function start() {
       seen.observe(box);
     }
   }
+  if ($("#own-charts")) await startOwn();
   await loadTables();
   for (const table of $$("table.numbers:not(#pair-table)")) {
     enhance(table, table === headline && data ? ["n_keypoints", "n_matches", "inlier_ratio", "latency_p90_ms"] : []);
