@@ -122,7 +122,9 @@ class Solved:
         """
         assert self.matches is not None and self.f_ref is not None and self.f_target is not None
         if self._matcher is not None and self._matcher.kind == "nn" and self.neighbours is not None:
-            return match(self.f_target, self.f_ref, self._matcher, self.neighbours.swapped())
+            back = match(self.f_target, self.f_ref, self._matcher, self.neighbours.swapped())
+            kept = nearest_matches(-back.distances, self._matcher.max_matches)
+            return Matches(back.indices[kept], back.distances[kept])
         return Matches(self.matches.indices[:, ::-1], self.matches.distances)
 
     def corner_errors_px(self, estimates: Sequence[Transform | None]) -> list[float]:
@@ -134,14 +136,16 @@ class Solved:
             If it is asked for in source pixels and the pair carries no transform of its target image.
         """
         config, transform = self.protocol.homography, None
+        H_true, size = self.prepared.H_ref_to_target, self.prepared.size_ref
         if config.frame == Frame.source:
             transform = self.prepared.T_target
             if transform is None:
                 raise ConfigError(
                     "protocol.homography.frame=source needs PreparedPair.T_target, the transform of the target image"
                 )
-        H_true, size = self.prepared.H_ref_to_target, self.prepared.size_ref
-        return corner_errors(estimates, H_true, size, config.corners, transform)
+        errors = corner_errors(estimates, H_true, size, config.corners, transform)
+        scale = short_side_scale(self.prepared, config.per_short_side_px)
+        return errors if scale == 1 else [error / scale for error in errors]
 
 
 def solve(
@@ -185,6 +189,8 @@ def solve(
         else:
             found = neighbours(f_ref, f_target, config.metric, config.kind == "mutual_nn", config.order)
             matches = match(f_ref, f_target, config, found)
+        kept = nearest_matches(-matches.distances, config.max_matches)
+        matches = Matches(matches.indices[kept], matches.distances[kept])
         match_ms = (time.perf_counter_ns() - start) / 1e6
     xy = f_ref.keypoints[matches.indices[:, 0]], f_target.keypoints[matches.indices[:, 1]]
     correspondences = Correspondences(*xy, -matches.distances)
@@ -193,7 +199,31 @@ def solve(
 
 def solve_correspondences(prepared: PreparedPair, correspondences: Correspondences, protocol: ProtocolConfig) -> Solved:
     """Enter with the correspondences of a pairwise method; there are no keypoints of one image and nothing to match."""
-    return Solved(prepared, protocol, None, None, correspondences)
+    kept = nearest_matches(correspondences.scores, protocol.matcher.max_matches)
+    chosen = Correspondences(
+        correspondences.xy_ref[kept], correspondences.xy_target[kept], correspondences.scores[kept]
+    )
+    return Solved(prepared, protocol, None, None, chosen)
+
+
+def nearest_matches(scores: NDArray[np.float32], most: int | None) -> slice | NDArray[np.int64]:
+    """Rows of the `most` matches with the best scores, in their own order; of equal ones the first. None: all.
+
+    Parameters
+    ----------
+    scores : (M,) float32
+        Higher is better.
+    most : int or None
+    """
+    if most is None or len(scores) <= most:
+        return slice(None)
+    return np.sort(np.argsort(-scores, kind="stable")[:most])
+
+
+def short_side_scale(prepared: PreparedPair, per_short_side_px: int | None) -> float:
+    """Size of the target image in units of a short side of so many pixels; 1 for None."""
+    size = prepared.size_target
+    return 1.0 if per_short_side_px is None else min(size.height, size.width) / per_short_side_px
 
 
 def keep_shared(
@@ -293,6 +323,9 @@ def estimate_repeatedly(solved: Solved, estimator: EstimatorConfig, seed: int) -
     given = solved.correspondences
     if given is None or estimator.name == "none":
         return None
+    scale = short_side_scale(solved.prepared, estimator.per_short_side_px)
+    if scale != 1:
+        estimator = replace(estimator, threshold_px=estimator.threshold_px * scale)
     orders = [order_seed(seed, solved.prepared.pair.name, repeat) for repeat in range(estimator.repeats)]
     start = time.perf_counter_ns()
     rest = estimates(given.xy_ref, given.xy_target, estimator, orders, scores=given.scores)

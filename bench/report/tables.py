@@ -332,9 +332,10 @@ def published_table(published: pd.DataFrame | None, manifest: Manifest) -> Table
             "status",
             "status",
             False,
-            "verified: read in the source, and nothing contradicts it. stale: from an earlier state of the source, or "
-            "from before a bug was fixed. inconsistent: contradicted by the source's own numbers, by later results "
-            "or by its own definition. other_weights: made with other weights than those to compare with.",
+            "verified: read in the source, and nothing contradicts it. secondary: read in a note about the source. "
+            "disputed: others get another number by what they call the same protocol. stale: from an earlier state of "
+            "the source, or from before a bug was fixed. inconsistent: contradicted by the source's own numbers, by "
+            "later results or by its own definition. other_weights: made with weights other than those to compare.",
         ),
         Head("source", "source", False),
     )

@@ -52,6 +52,7 @@ ClassicalMax = Annotated[int, Range(1, 1_000_000, "more than an image of 64 mega
 SiftContrast = Annotated[float, Range(0, 1)]
 SiftEdge = Annotated[float, Range(0, 1e6, "no edge would be refused")]
 SiftLayers = Annotated[int, Range(1, 100, "a pyramid would not fit the memory")]
+MaxMatches = Annotated[int, Range(4, 10_000_000, "more than images have pixels")]
 Border = Annotated[int, Range(0, 1024, "more than half of an image")]
 
 ADDED = {"added": True}
@@ -166,6 +167,9 @@ class MatcherConfig:
     """Order of the matches by the score of the reference keypoint, in which the estimator gets them: best_first |
     best_last (rpautrat, whose keypoints ascend by score). Of equally near neighbours the first in that order is
     taken."""
+    max_matches: MaxMatches | None = field(default=None, metadata=ADDED)
+    """Matches kept, the nearest ones (of a pairwise method those with the best scores), in the order they have; null:
+    all."""
     options: dict[str, Any] = field(default_factory=dict, metadata=ADDED)
     """What a matcher from outside wants to know; `metric`, `max_distance`, `ratio` and `order` are for the built-in
     ones."""
@@ -193,6 +197,9 @@ ESTIMATORS = Door(
 class EstimatorConfig:
     name: Annotated[str, ESTIMATORS] = "usac_magsac"
     threshold_px: Threshold = 2.0
+    per_short_side_px: Side | None = field(default=None, metadata=ADDED)
+    """Short side of the target image that threshold_px is meant for; it grows and shrinks with the image. null: the
+    same threshold in all images."""
     max_iterations: Annotated[int, Range(1, 10_000_000, "a pair would take hours")] = 10000
     confidence: Annotated[float, Range(0, 1 - 1e-9, "certainty takes for ever", above=True)] = 0.9999
     repeats: Annotated[int, Range(1, 1000, "it would take days")] = 10
@@ -212,8 +219,16 @@ class HomographyMetricConfig:
     """exact | trapezoid (SuperGlue, glue-factory, SiLK)."""
     frame: Frame = Frame.evaluated
     """evaluated | source: the frame in which corner errors are measured."""
+    per_short_side_px: Side | None = field(default=None, metadata=ADDED)
+    """Corner errors are those of a target image with this short side: error * per_short_side_px / min(H, W). null: as
+    they are."""
 
     def __post_init__(self) -> None:
+        if self.per_short_side_px is not None and self.frame == Frame.source:
+            raise ConfigError(
+                "protocol.homography.per_short_side_px scales errors in the evaluated target image and is not possible "
+                "with frame=source; use frame=evaluated"
+            )
         increasing("protocol.homography.thresholds_px", self.thresholds_px)
 
 

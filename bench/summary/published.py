@@ -34,7 +34,7 @@ COLUMNS = (
     "status",
     "note",
 )
-STATUSES = ("verified", "stale", "inconsistent", "other_weights")
+STATUSES = ("verified", "secondary", "disputed", "stale", "inconsistent", "other_weights")
 SPLITS = ("all", "i", "v")
 COMPARISON = ("source", "method", "split", "metric", "published", "ours", "difference", "low", "high", "status")
 

@@ -1,4 +1,4 @@
-"""Pictures of the glossary, drawn by the package's own functions on a photograph of scikit-image."""
+"""Pictures of the documentation, drawn by the package's own functions on a photograph, or from published numbers."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from bench.geometry.ground_truth import reprojection_error_px, shared_region
 from bench.geometry.nearest import match
 from bench.geometry.transforms import corner_error_px, corners, transform_points
 from bench.schema import MatcherConfig, NmsConfig
+from bench.summary.published import load
 
 H_TRUE = np.array([[0.92, -0.22, 70.0], [0.20, 0.95, -28.0], [1e-4, 6e-5, 1.0]])
 SIZE = Size(240, 320)
@@ -151,6 +152,27 @@ def accuracy() -> bytes:
     return _svg(figure)
 
 
+def protocols() -> bytes:
+    """Accuracy of SuperPoint at 3 px, as each source published it, by protocol."""
+    known = load()
+    rows = known[
+        (known["metric"] == "accuracy_3px")
+        & (known["split"] == "all")
+        & known["method"].isin(["superpoint", "superpoint_magicleap"])
+        & (known["status"] != "stale")
+    ].sort_values("value")
+    figure, axis = plt.subplots(figsize=(6.4, 3.3), layout="constrained")
+    names = [f"{row.protocol} ({row.source})" for row in rows.itertuples()]
+    places = range(len(rows))
+    axis.hlines(places, 0.65, rows["value"], color="0.8")
+    axis.scatter(rows["value"], places, color=RIGHT, zorder=2)
+    for place, value in zip(places, rows["value"], strict=True):
+        axis.annotate(f"{value:.3f}", (value, place), (6, -3), textcoords="offset points", fontsize=8)
+    axis.set_yticks(places, names, fontsize=8)
+    axis.set(xlabel="published accuracy at 3 px", xlim=(0.65, 0.87), ylim=(-0.6, len(rows) - 0.4))
+    return _svg(figure)
+
+
 def pictures() -> dict[str, bytes]:
     """Name -> SVG."""
     mpl.rcParams["svg.hashsalt"] = "bench"
@@ -160,4 +182,5 @@ def pictures() -> dict[str, bytes]:
         "matches": matches(),
         "suppression": suppression(),
         "accuracy": accuracy(),
+        "protocols": protocols(),
     }

@@ -61,6 +61,13 @@ def neighbour(row: np.ndarray, others: np.ndarray, metric: str) -> int:
     return min(range(len(others)), key=lambda k: (cost[k], k))
 
 
+def descriptor_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Hamming for bytes, else L2."""
+    if a.dtype == np.uint8:
+        return float(sum(bin(int(x) ^ int(y)).count("1") for x, y in zip(a, b, strict=True)))
+    return math.sqrt(math.fsum((float(x) - float(y)) ** 2 for x, y in zip(a, b, strict=True)))
+
+
 def matches(f_ref: Features, f_target: Features, protocol: ProtocolConfig) -> Pairs:
     """Matches in the order in which the estimator gets them."""
     a, b = f_ref.descriptors, f_target.descriptors
@@ -76,6 +83,11 @@ def matches(f_ref: Features, f_target: Features, protocol: ProtocolConfig) -> Pa
         j = target[neighbour(a[i], b[target], protocol.matcher.metric)]
         if protocol.matcher.kind == "nn" or ref[neighbour(b[j], a[ref], protocol.matcher.metric)] == i:
             found.append((i, j))
+    most = protocol.matcher.max_matches
+    if most is not None and len(found) > most:
+        cost = [descriptor_distance(a[i], b[j]) for i, j in found]
+        kept = sorted(range(len(found)), key=lambda k: (cost[k], k))[:most]
+        found = [pair for k, pair in enumerate(found) if k in kept]
     return found
 
 
@@ -87,7 +99,9 @@ def corner_error(H: np.ndarray | None, prepared: PreparedPair, protocol: Protoco
     w, h = prepared.size_ref.width - less, prepared.size_ref.height - less
     corners = [(0, 0), (w, 0), (0, h), (w, h)]
     H = H / H[2, 2]
-    return sum(naive.distance(naive.warp(H, c), naive.warp(prepared.H_ref_to_target, c)) for c in corners) / 4
+    error = sum(naive.distance(naive.warp(H, c), naive.warp(prepared.H_ref_to_target, c)) for c in corners) / 4
+    per = protocol.homography.per_short_side_px
+    return error if per is None else error / (min(prepared.size_target.height, prepared.size_target.width) / per)
 
 
 def row(prepared: PreparedPair, f_ref: Features, f_target: Features, protocol: ProtocolConfig) -> dict[str, float]:
@@ -118,14 +132,14 @@ def row(prepared: PreparedPair, f_ref: Features, f_target: Features, protocol: P
     result["n_matches"] = len(found)
     xy_ref, xy_target = a[[i for i, _ in found]], b[[j for _, j in found]]
     if "homography" in protocol.metrics and protocol.estimator.name == "opencv_ransac":
-        e = protocol.estimator
+        e, smaller = protocol.estimator, min(sizes[1].height, sizes[1].width)
         estimated = None
         if len(found) >= 4:
             estimated, _ = cv2.findHomography(
                 xy_ref.astype(np.float64),
                 xy_target.astype(np.float64),
                 cv2.RANSAC,
-                e.threshold_px,
+                e.threshold_px * (smaller / e.per_short_side_px if e.per_short_side_px else 1),
                 maxIters=e.max_iterations,
                 confidence=e.confidence,
             )

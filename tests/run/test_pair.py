@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.core.errors import ConfigError
-from bench.core.types import Features, Outcome, PreparedPair, Size
-from bench.geometry.solve import keep_shared, order_seed, solve
+from bench.core.types import Correspondences, Features, Outcome, PreparedPair, Size
+from bench.geometry.solve import keep_shared, order_seed, solve, solve_correspondences
 from bench.run.pair import evaluate_pair, measure_pair
 from bench.schema import EstimatorConfig, HomographyMetricConfig, KeypointsConfig, MatcherConfig, ProtocolConfig
 from tests.metrics import naive_metrics as naive
@@ -125,6 +125,54 @@ def test_a_largest_distance_is_for_unit_descriptors_only() -> None:
     assert evaluate_pair(prepared, unit(ref), unit(noisy), strict, seed=0)["n_matches"] == 0
     near = protocol(matcher=MatcherConfig(max_distance=0.7))
     assert evaluate_pair(prepared, unit(ref), unit(noisy), near, seed=0)["n_matches"] == 40
+
+
+def test_the_nearest_matches_are_kept_in_their_order() -> None:
+    prepared, ref, target = translated_pair()
+    rng = np.random.default_rng(1)
+    noise = rng.normal(size=target.descriptors.shape).astype(np.float32) * np.float32(0.05)  # type: ignore[union-attr]
+    target = replace(target, descriptors=target.descriptors + noise)  # type: ignore[operator]
+    every = solve(prepared, ref, target, protocol())
+    kept = solve(prepared, ref, target, protocol(matcher=MatcherConfig(max_matches=10)))
+    assert every.matches is not None and kept.matches is not None
+    nearest = sorted(np.argsort(every.matches.distances, kind="stable")[:10])
+    assert kept.matches.indices.tolist() == every.matches.indices[nearest].tolist()
+    assert kept.matches.distances.tolist() == every.matches.distances[nearest].tolist()
+    equal = solve(prepared, *translated_pair()[1:], protocol(matcher=MatcherConfig(max_matches=10)))
+    assert equal.matches is not None  # all distances are 0: the first ten
+    assert equal.matches.indices[:, 0].tolist() == list(range(10))
+
+
+def test_a_one_way_matcher_keeps_the_nearest_from_either_side() -> None:
+    found = solve(*translated_pair(), protocol(matcher=MatcherConfig(kind="nn", max_matches=7)))
+    assert found.matches is not None
+    assert (len(found.matches.indices), len(found.returned.indices)) == (7, 7)
+
+
+def test_the_best_correspondences_of_a_pairwise_method_are_kept() -> None:
+    prepared, ref, target = translated_pair(n=8)
+    scores = np.array([1, 5, 3, 5, 2, 5, 4, 0], np.float32)
+    given = Correspondences(ref.keypoints, target.keypoints, scores)
+    kept = solve_correspondences(prepared, given, protocol(matcher=MatcherConfig(max_matches=4))).correspondences
+    assert kept is not None
+    assert kept.scores.tolist() == [5, 5, 5, 4]
+    assert kept.xy_ref.tolist() == ref.keypoints[[1, 3, 5, 6]].tolist()
+
+
+def test_thresholds_and_errors_that_follow_the_short_side() -> None:
+    """A target image of 200 x 300 px, measured as one of 100 x 150."""
+    prepared, ref, target = translated_pair()
+    H = prepared.H_ref_to_target.copy()
+    H[0, 2] += 1.5  # the truth lies a pixel and a half beside what the keypoints say
+    prepared = replace(prepared, H_ref_to_target=H)
+    scaled = protocol(homography=HomographyMetricConfig(per_short_side_px=100))
+    same = replace(scaled, estimator=replace(QUICK, threshold_px=QUICK.threshold_px / 2, per_short_side_px=100))
+    plain, halved, both = (evaluate_pair(prepared, ref, target, p, seed=0) for p in (protocol(), scaled, same))
+    assert plain["corner_errors_px"] == pytest.approx([1.5] * 2, abs=1e-3)
+    assert halved["corner_errors_px"] == [error / 2 for error in plain["corner_errors_px"]]  # type: ignore[attr-defined]
+    assert both["corner_errors_px"] == halved["corner_errors_px"]
+    assert (plain["accuracy_1px"], halved["accuracy_1px"]) == (0.0, 1.0)
+    assert halved["mma"] == plain["mma"]
 
 
 def test_one_keypoint_is_too_few_matches() -> None:

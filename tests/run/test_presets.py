@@ -59,13 +59,15 @@ def check(case: tuple[PreparedPair, Features, Features], config: ProtocolConfig)
         ours = found[key][int(index[:-1])] if index else found[key]  # type: ignore[index]
         if key in ("corner_error_px", "dlt_corner_error_px") and ours == math.inf:
             continue  # degenerate by our rule, which is stricter than OpenCV's or none
-        assert ours == pytest.approx(value, rel=1e-4, abs=1e-6, nan_ok=True), column
+        # A DLT of noisy points is only as exact as its singular vectors; all else is arithmetic on the same numbers.
+        rel = 1e-4 if key.startswith("dlt") else 1e-9
+        assert ours == pytest.approx(value, rel=rel, abs=1e-6 if key.startswith("dlt") else 1e-9, nan_ok=True), column
     return found
 
 
 @pytest.mark.parametrize("name", preset_names())
 def test_solvable_pairs(name: str) -> None:
-    if name == "gluefactory_poselib":
+    if preset(name).estimator.name == "poselib":
         pytest.importorskip("poselib")
     config = protocol(name)
     rows = [check(scene(seed, binary), config) for seed in range(4) for binary in (False, True)]
@@ -77,7 +79,7 @@ def test_solvable_pairs(name: str) -> None:
 
 @pytest.mark.parametrize("name", preset_names())
 def test_odd_pairs(name: str) -> None:
-    if name == "gluefactory_poselib":
+    if preset(name).estimator.name == "poselib":
         pytest.importorskip("poselib")
 
     config = protocol(name)

@@ -27,5 +27,5 @@ def test_a_variant_keeps_what_it_does_not_name() -> None:
 
 @pytest.mark.parametrize("name", ["mine", "../run", "schema", ""])
 def test_another_name_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match="is no preset; allowed: d2net"):
+    with pytest.raises(ConfigError, match="is no preset; allowed: alike"):
         preset(name)

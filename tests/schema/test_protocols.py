@@ -10,7 +10,16 @@ import pytest
 from bench.config import compose
 from bench.core.errors import ConfigError
 from bench.core.resources import resource
-from bench.schema import ImageConfig, KeypointsConfig, MatcherConfig, ProtocolConfig, SiftConfig, presets
+from bench.schema import (
+    EstimatorConfig,
+    HomographyMetricConfig,
+    ImageConfig,
+    KeypointsConfig,
+    MatcherConfig,
+    ProtocolConfig,
+    SiftConfig,
+    presets,
+)
 from bench.schema.identity import protocol_from, protocol_hash
 
 # A changed hash means changed constants: results under the old and the new preset must not be compared. Raise `version`
@@ -27,6 +36,12 @@ HASHES = {
     "silk": "c1bea7490d968c2a",
     "d2net": "3c56eec16028a560",
     "pytorch_superpoint": "9a66431ffaf166d4",
+    "alike": "a3aec251eebe95f7",
+    "alike_magsac": "1328fbd42adbbf71",
+    "xfeat": "bdad8c8aa05762f5",
+    "loftr": "44041bd8d407b1d6",
+    "roma": "a0065cea4bb21265",
+    "dad": "c2d91c9cf069cd7b",
 }
 
 # Presets as they were before keys were added to and removed from the schema: what differs, and the hash of that time.
@@ -107,6 +122,9 @@ def test_every_added_key_changes_the_hash_once_it_is_used() -> None:
     used = [
         ProtocolConfig(name="a", dlt_solver="lu"),
         ProtocolConfig(name="a", matcher=MatcherConfig(order="best_last")),
+        ProtocolConfig(name="a", matcher=MatcherConfig(max_matches=1000)),
+        ProtocolConfig(name="a", estimator=EstimatorConfig(per_short_side_px=480)),
+        ProtocolConfig(name="a", homography=HomographyMetricConfig(per_short_side_px=480)),
         ProtocolConfig(name="a", image=ImageConfig(policy="cover_crop", crop_first=True)),
         ProtocolConfig(name="a", image=ImageConfig(policy="cover_crop")),
         *(
@@ -164,7 +182,8 @@ def test_only_rpautrat_leaks_and_says_so() -> None:
 
 def test_sequence_sets() -> None:
     reduced = {name for name in HASHES if preset(name).subset == "no_large"}
-    assert reduced == {"gluefactory", "gluefactory_poselib", "d2net"}
+    assert reduced == {"gluefactory", "gluefactory_poselib", "d2net", "alike", "xfeat", "loftr", "roma"}
+    assert {name for name in HASHES if preset(name).subset == "v"} == {"dad"}
 
 
 def test_variants_differ_only_where_they_say() -> None:
@@ -225,8 +244,21 @@ def test_constants_of_the_sources() -> None:
     assert {name for name in HASHES if preset(name).dlt_solver == "lu"} == {"gluefactory", "gluefactory_poselib"}
     assert {name for name in HASHES if preset(name).matcher.order == "best_last"} == {"rpautrat"}
     assert {name for name in HASHES if preset(name).keypoints.sift.precise_upscale} == {"strict"}
+    for name in ("alike", "alike_magsac", "xfeat", "roma", "dad"):
+        assert preset(name).image.policy == "original", name
+    assert {name for name in HASHES if preset(name).homography.per_short_side_px} == {"roma", "dad"}
+    assert {name for name in HASHES if preset(name).estimator.per_short_side_px} == {"roma"}
+    assert {preset(name).matcher.max_matches for name in HASHES} == {None, 1000, 5000}
+    assert (preset("loftr").matcher.max_matches, preset("loftr").homography.thresholds_px) == (1000, [3.0, 5.0, 10.0])
+    assert preset("alike").homography.thresholds_px == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert (preset("dad").estimator.name, preset("dad").estimator.repeats) == ("poselib", 5)
     strict = preset("strict")
     assert (strict.estimator.repeats, strict.unstated, strict.gt_leak) == (10, [], False)
+
+
+def test_errors_of_the_source_image_are_not_scaled() -> None:
+    with pytest.raises(ConfigError, match="per_short_side_px .* frame=source"):
+        preset("strict", "protocol.homography.per_short_side_px=480", "protocol.homography.frame=source")
 
 
 def test_paper_presets_list_what_is_unstated() -> None:

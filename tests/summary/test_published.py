@@ -62,7 +62,27 @@ def test_splits_add_up_to_all_pairs(method: str, commit: str, adds_up: bool) -> 
     assert (abs(parts - total) <= ROUNDING) is adds_up
 
 
+@pytest.mark.parametrize("method", sorted(FILES[FILES["source"] == "ALIKE evaluation cache"]["method"].unique()))
+@pytest.mark.parametrize("metric", ["accuracy_1px", "accuracy_3px", "accuracy_5px", "mma_3px"])
+def test_splits_of_the_alike_cache_add_up_to_its_540_pairs(method: str, metric: str) -> None:
+    name = "ALIKE evaluation cache"
+    parts = (260 * one(name, method, "i", metric) + 280 * one(name, method, "v", metric)) / 540
+    assert one(name, method, "all", metric) == pytest.approx(parts, abs=1.1e-4)
+
+
+def test_accuracies_of_580_pairs_are_shares_of_580() -> None:
+    rows = FILES[(FILES["protocol"] == "alike_magsac") & FILES["metric"].str.startswith("accuracy_")]
+    assert len(rows) == 15
+    of_580 = (rows["value"] * 580 - (rows["value"] * 580).round()).abs()
+    assert (of_580 < 0.03).all()  # two decimals of a percentage are .029 of a pair
+
+
 def test_known_values() -> None:
+    assert one("ALIKE", "superpoint", "all", "accuracy_3px") == 0.7019
+    assert one("LightGlue paper", "superpoint_lightglue", "all", "auc_5px") == 0.796
+    assert one("RaCo", "raco_lightglue", "all", "auc_1px") == 0.447
+    assert one("XFeat", "xfeat", "v", "accuracy_3px") == 0.686
+    assert one("LoFTR paper", "loftr_ds", "all", "auc_10px") == 0.846
     assert one("SuperPoint paper", "superpoint", "all", "accuracy_3px") == 0.684
     assert one("SuperPoint paper", "sift", "all", "accuracy_1px") == 0.424
     assert one("rpautrat", "superpoint", "i", "accuracy_3px", "26dabe6") == 0.965
@@ -77,6 +97,9 @@ def test_known_defects_are_marked() -> None:
         assert len(rows)
         return set(rows["status"])
 
+    assert status(source="XFeat paper", method="xfeat", split="v") == {"disputed"}
+    assert status(source="ALIKED") == {"secondary"}
+    assert status(protocol="alike", method="superpoint") == {"other_weights"}
     assert status(method="sift", metric="accuracy_5px", commit_or_table="1411bbd") == {"stale"}
     assert status(protocol="rpautrat", commit_or_table="4f8bb8d") == {"stale"}
     assert status(method="superpoint_magicleap", metric="accuracy_3px", commit_or_table="1411bbd", split="all") == {
