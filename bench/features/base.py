@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.core.errors import ConfigError, ModelError
 from bench.core.types import Context, Correspondences, EvaluatedImage, Features, ImageRef, MethodInfo, Size, StageTimes
-from bench.models.graphfile import is_graph_file, read_graph_file
+from bench.models.graphfile import graph_file_of, is_graph_file
 from bench.runtimes import base as runtimes
 from bench.runtimes.base import missing
 from bench.schema import EXTRACTORS, ImageConfig, MethodConfig, SuperPointConfig
@@ -145,6 +144,22 @@ def runnable(methods: Mapping[str, Method]) -> tuple[dict[str, Method], dict[str
     return {name: method for name, method in methods.items() if name not in left_out}, left_out
 
 
+def built_in_size(methods: Mapping[str, MethodConfig]) -> Size | None:
+    """Size that the first model file with a built-in size takes; None: there is none.
+
+    Raises
+    ------
+    ModelError
+        As :func:`bench.models.graphfile.read_graph_file`.
+    """
+    for method in methods.values():
+        if isinstance(method, SuperPointConfig) and is_graph_file(method.model.path):
+            found = graph_file_of(method.model)
+            if found.height is not None and found.width is not None:
+                return Size(found.height, found.width)
+    return None
+
+
 def check_sizes(methods: Mapping[str, MethodConfig], image: ImageConfig) -> None:
     """Refuse a model file with a built-in size that the protocol's images do not have, as far as the protocol says it.
 
@@ -156,7 +171,7 @@ def check_sizes(methods: Mapping[str, MethodConfig], image: ImageConfig) -> None
     for method in methods.values():
         if not isinstance(method, SuperPointConfig) or not is_graph_file(method.model.path):
             continue
-        found = read_graph_file(Path(str(method.model.path)).expanduser(), method.model.input_scale)
+        found = graph_file_of(method.model)
         if found.height is None or found.width is None or image.policy == "original":
             continue
         built_in = Size(found.height, found.width)

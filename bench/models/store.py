@@ -12,7 +12,7 @@ from bench.data.download import fetch, read_lock
 from bench.models.cache import cached, run_python
 from bench.models.checkpoint import SUFFIXES, load_checkpoint
 from bench.models.fingerprint import Fingerprint, read_fingerprint, weights_fingerprint
-from bench.models.graphfile import is_graph_file, read_graph_file
+from bench.models.graphfile import graph_file_of, is_graph_file
 from bench.models.weights import BUILTIN_MAGICPOINT, BUILTIN_SUPERPOINT, load_weights, save_weights
 from bench.schema import ModelConfig
 from bench.schema.options import ModelKind
@@ -69,8 +69,7 @@ def model_of(config: ModelConfig, context: Context) -> tuple[Path, Fingerprint]:
         :func:`bench.models.graphfile.read_graph_file`.
     """
     if config.kind == "path" and config.path is not None and is_graph_file(config.path):
-        path = Path(config.path).expanduser()
-        return path, read_graph_file(path, config.input_scale)
+        return Path(config.path).expanduser(), graph_file_of(config)
     weights = weight_file(config, context.cache)
     if weights is not None and not importable("tensorflow"):
         return weights, weights_fingerprint(load_weights(weights), config.input_scale)

@@ -33,7 +33,7 @@ from bench.core.names import safe_name, to_csv
 from bench.core.progress import progress
 from bench.core.types import Context, DataSet, MethodInfo
 from bench.data import load
-from bench.features.base import Checks, check_sizes, runnable
+from bench.features.base import Checks, built_in_size, check_sizes, runnable
 from bench.report.write import write_report
 from bench.run.cards import cards_of_run
 from bench.run.estimators import summarise_sweep
@@ -52,6 +52,7 @@ from bench.run.throughput import measure
 from bench.run.worker import Worker
 from bench.schema import ImportedConfig, MethodConfig, RunConfig, TimeoutsConfig
 from bench.schema.identity import protocol_hash
+from bench.schema.options import ResizePolicy
 from bench.summary.table import STAGES, check_reference, summarise
 from bench.timing import host, noise
 
@@ -105,6 +106,7 @@ def run(config: RunConfig, command: list[str] | None = None) -> Run:
     """
     phases = Phases()
     methods, left_out = runnable(_methods(config))
+    config = _at_built_in_size(config, methods)
     check_sizes(methods, config.protocol.image)
     if config.reference is not None:
         check_reference(config.reference, methods)
@@ -134,6 +136,24 @@ def run(config: RunConfig, command: list[str] | None = None) -> Run:
 
 
 _TABLES = ("pairs.parquet", "times.parquet")
+
+
+def _at_built_in_size(config: RunConfig, methods: Mapping[str, MethodConfig]) -> RunConfig:
+    """The configuration with the size that a model file has built in, where the protocol does not fix one.
+
+    Every method then sees images of that size, under a protocol of another name and hash: its rows never stand in a
+    table with those of the protocol as it was.
+    """
+    size, image = built_in_size(methods), config.protocol.image
+    if size is None or image.policy not in (ResizePolicy.short_side, ResizePolicy.original):
+        return config
+    log.info("the model file is built for %s (HxW): every method gets images cropped to it", size)
+    protocol = replace(
+        config.protocol,
+        name=f"{config.protocol.name}_{size}",
+        image=replace(image, policy=ResizePolicy.cover_crop, height=size.height, width=size.width),
+    )
+    return replace(config, protocol=protocol)
 
 
 def _manifest(config: RunConfig, command: list[str], dataset: DataSet, methods: Mapping[str, MethodConfig]) -> Manifest:

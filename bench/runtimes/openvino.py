@@ -19,7 +19,7 @@ from bench.core.errors import ModelError
 from bench.core.processes import call_in_child
 from bench.core.types import Context, Size
 from bench.models.fingerprint import Fingerprint
-from bench.models.graphfile import SUFFIXES, GraphFingerprint, is_graph_file, read_graph_file
+from bench.models.graphfile import SUFFIXES, GraphFingerprint, graph_file_of, is_graph_file
 from bench.models.shape import input_shape
 from bench.models.store import is_weights
 from bench.runtimes import precision
@@ -40,7 +40,7 @@ def missing(config: SuperPointConfig) -> str | None:
     if not importable("openvino"):
         return "OpenVINO is not installed (pip install openvino)"
     if config.model.path is not None and is_graph_file(config.model.path):
-        held = read_graph_file(Path(config.model.path).expanduser(), config.model.input_scale).weights
+        held = graph_file_of(config.model).weights
         if held != config.weights:
             return f"{Path(config.model.path).name} holds {held} weights and runs as it is, not as {config.weights}"
     elif config.weights == Weights.int8 and not importable("nncf"):
@@ -187,16 +187,11 @@ class OpenVINONetwork:
         named = {name: array for output, array in results.items() for name in output.get_names()}
         if self._file is None:
             return {key: named[key] for key in self._fingerprint.output_tensors if key in named}
-        found = {key: named[name] for key, name in self._file.output_tensors.items()}
-        return {
-            key: np.moveaxis(array, 1, 3) if key in self._file.channels_first else array for key, array in found.items()
-        }
+        return self._file.signature(named)
 
-    def _arranged(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[N, H, W, 1] images in the layout of the model: with one channel both have the same bytes."""
-        if self._file is not None and "image" in self._file.channels_first:
-            return images.reshape(len(images), 1, *images.shape[1:3])
-        return images
+    def _arranged(self, images: NDArray[np.float32]) -> NDArray[Any]:
+        """[N, H, W, 1] images in the layout and type of the model."""
+        return images if self._file is None else self._file.arranged(images)
 
     def throughput(self, images: Sequence[NDArray[np.float32]], seconds: float) -> dict[str, float]:
         """Images per second with the throughput hint and an asynchronous queue as long as the plugin advises.

@@ -15,6 +15,7 @@ from bench.schema.options import (
     FeatureFormat,
     Frame,
     Graph,
+    Layout,
     ModelKind,
     NmsKind,
     NmsTargets,
@@ -41,6 +42,35 @@ ModelPath = Annotated[str, Found("any", "a SavedModel or a weight file")]
 InputScale = Annotated[float, OneOf((1.0, 255.0))]
 
 
+TensorName = Annotated[str, Text(1000, False, "the name of an output in the file")]
+GRAPH_SUFFIXES = (".xml", ".onnx")
+"""Of model files that run as they are: OpenVINO IR and ONNX."""
+
+
+def _tied(value: object) -> bool:
+    """Whether a value is an interpolation that is not resolved yet."""
+    return isinstance(value, str) and value.startswith("${")
+
+
+@dataclass
+class ModelOutputs:
+    """Outputs of an IR or ONNX file that has other names for them; null: found by name or shape."""
+
+    prob: TensorName | None = None
+    """Keypoint probability of each pixel: [N, H, W], or with an axis of one channel."""
+    logits: TensorName | None = None
+    """Logits of the detector, 65 channels a cell of 8 x 8 pixels; used where there is no `prob`."""
+    descriptors_raw: TensorName | None = None
+    """A descriptor a cell, not normalised."""
+    descriptors: TensorName | None = None
+    """A descriptor a pixel; used where there is no `descriptors_raw`."""
+
+    def named(self) -> dict[str, str]:
+        """Those that are given."""
+        found = {key: getattr(self, key) for key in ("prob", "logits", "descriptors_raw", "descriptors")}
+        return {key: name for key, name in found.items() if name is not None and not _tied(name)}
+
+
 @dataclass
 class ModelConfig:
     """Weights of SuperPoint or MagicPoint as a TensorFlow SavedModel."""
@@ -52,12 +82,24 @@ class ModelConfig:
     (``.pth``, ``.pt``, ``.safetensors``), or an OpenVINO IR (``.xml``) or ``.onnx`` file, which runs as it is."""
     input_scale: InputScale | None = None
     """Largest input value: 1 or 255; null: by the graph (1 for SuperPoint, 255 for the 2018 MagicPoint)."""
+    outputs: ModelOutputs = field(default_factory=ModelOutputs)
+    layout: Layout = Layout.auto
+    """Of an IR or ONNX file whose shapes do not say which axis holds the channels: NCHW | NHWC; auto: by the shapes."""
 
     def __post_init__(self) -> None:
         if self.kind == ModelKind.path and self.path is None:
             raise ConfigError("model=path needs model.path: a SavedModel, weights, an OpenVINO IR or ONNX file")
         if self.path is not None and self.kind in (ModelKind.builtin, ModelKind.builtin_magicpoint, ModelKind.sp_v6):
             raise ConfigError(f"model.path is not read with model={self.kind}; say model=path, too")
+        given = [f"model.outputs.{key}={name}" for key, name in self.outputs.named().items()]
+        if self.layout != Layout.auto and not _tied(self.layout):
+            given.append(f"model.layout={self.layout}")
+        if given and not _tied(self.kind) and not str(self.path).endswith(GRAPH_SUFFIXES):
+            what = self.path if self.kind == ModelKind.path else f"model={self.kind}"
+            raise ConfigError(
+                f"{given[0]} is for an OpenVINO IR (.xml) or ONNX file; {what} has the names and the layout of sp_v6 "
+                "(NHWC); leave the key out"
+            )
 
 
 @dataclass
@@ -82,12 +124,24 @@ class ProtocolSift(SiftConfig):
 
 
 @dataclass
+class SelectedOutputs(ModelOutputs):
+    """The outputs of the model of the run, key by key."""
+
+    prob: TensorName | None = II("model.outputs.prob")
+    logits: TensorName | None = II("model.outputs.logits")
+    descriptors_raw: TensorName | None = II("model.outputs.descriptors_raw")
+    descriptors: TensorName | None = II("model.outputs.descriptors")
+
+
+@dataclass
 class SelectedModel(ModelConfig):
     """The model of the run, key by key."""
 
     kind: ModelKind = II("model.kind")
     path: ModelPath | None = II("model.path")
     input_scale: InputScale | None = II("model.input_scale")
+    outputs: ModelOutputs = field(default_factory=SelectedOutputs)
+    layout: Layout = II("model.layout")
 
 
 @dataclass

@@ -183,6 +183,14 @@ class ModelKind(Option):
     path = "path"
 
 
+class Layout(Option):
+    """Order of the axes of images and maps in a model file."""
+
+    auto = "auto"
+    NCHW = "NCHW"
+    NHWC = "NHWC"
+
+
 class Aggregation(Option):
     """How maps of warped copies are joined."""
 
