@@ -122,18 +122,18 @@ def _metrics() -> Iterator[tuple[str, str]]:
 
 def _devices() -> Iterator[tuple[str, str]]:
     from bench.core.errors import BenchError
-    from bench.runtimes.openvino import DEVICE, devices
+    from bench.runtimes.openvino import devices
 
     try:
         found = devices()
     except ImportError as error:
         raise BenchError(f"OpenVINO cannot be imported ({error}); install it: pip install openvino") from error
     for device in found:
-        used = "" if device.name == DEVICE else "; not used by bench, whose methods run on CPU"
         yield (
             device.name,
-            f"{device.full_name}: inference_precision {', '.join(device.hints)}, auto is {device.preferred} "
-            f"(OpenVINO reports {', '.join(device.capabilities)}){used}",
+            f"device={device.name}, {device.full_name}: inference_precision {', '.join(device.hints)}, "
+            f"auto is {device.preferred} "
+            f"(OpenVINO reports {', '.join(device.capabilities)})",
         )
 
 

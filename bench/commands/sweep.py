@@ -29,7 +29,7 @@ from bench.report.console import TextColumn, TextSection, print_table
 from bench.run.worker import Worker
 from bench.schema import ModelConfig, ProtocolConfig, SuperPointConfig, TimeoutsConfig
 from bench.schema.options import ResizePolicy, TargetSize
-from bench.schema.values import Batch, Folder, Items, Name, Range, Seed, Threads, check_area
+from bench.schema.values import Batch, Device, Folder, Items, Name, Range, Seed, Threads, check_area
 from bench.stats import quantile_interval
 from bench.timing import host
 from bench.timing.arithmetic import matmul_peak_gflops, superpoint_gmac
@@ -53,6 +53,8 @@ class SweepConfig:
     """HEIGHTxWIDTH."""
     thread_counts: Annotated[list[Threads], Items(1, 100)] = field(default_factory=lambda: [0])
     """Threads per method; 0: all usable cores, at most 8."""
+    device: Device = "CPU"
+    """Device of every OpenVINO method; `bench list devices` names this host's."""
     threads: Threads = 0
     """Replaced by each of `thread_counts`."""
     batches: Annotated[list[Batch], Items(1, 100)] = field(default_factory=lambda: [1])

@@ -342,6 +342,8 @@ class MethodInfo:
     costs: Mapping[str, float] = field(default_factory=dict)
     pairwise: bool = False
     """It takes two images and gives their correspondences, instead of the features of one image."""
+    device: Mapping[str, object] = field(default_factory=dict)
+    """``requested``, ``executed`` and ``names`` where a runtime has devices to choose from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,6 +187,7 @@ class SuperPointExtractor:
             versions={key: str(value) for key, value in facts["versions"].items()},
             threads=facts["threads"],
             costs=costs,
+            device=facts.get("device", {}),
         )
 
     def _detect(self, images: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -271,7 +271,7 @@ def _layers(
         for name, method in methods.items()
         if name in result.infos
         and method.backend == Runtime.openvino
-        and (method.weights, method.inference_precision) != ("f32", "f32")
+        and (method.weights, method.inference_precision, method.device) != ("f32", "f32", "CPU")
     }
     first = {pair.sequence: Item(pair.reference, None) for pair in reversed(dataset.pairs)}
     items = list(reversed(first.values()))[: config.layer_images]

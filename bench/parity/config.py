@@ -9,7 +9,7 @@ from omegaconf import MISSING
 
 from bench.core.errors import ConfigError
 from bench.schema import MethodConfig, ModelConfig, ProtocolConfig, SuperPointConfig, TimeoutsConfig
-from bench.schema.values import Count, FinishedRun, Folder, Name, Range, Seed, Threads
+from bench.schema.values import Count, Device, FinishedRun, Folder, Name, Range, Seed, Threads
 
 
 @dataclass
@@ -33,6 +33,8 @@ class ParityConfig:
     """Images on which every layer is compared; 0: none."""
     timeouts: TimeoutsConfig = field(default_factory=TimeoutsConfig)
     seed: Seed = 0
+    device: Device = "CPU"
+    """Device of every OpenVINO method; `bench list devices` names this host's."""
     threads: Threads = 0
     """Threads per method; 0: all cores this process may use, at most 8."""
     data_root: Folder = "datasets"

@@ -139,7 +139,13 @@ class Tapped:
     """A compiled model that also gives the outputs of some inner nodes."""
 
     def __init__(
-        self, core: Any, model: Any, nodes: Sequence[str], shape: Sequence[int], properties: Mapping[str, object]
+        self,
+        core: Any,
+        model: Any,
+        nodes: Sequence[str],
+        shape: Sequence[int],
+        properties: Mapping[str, object],
+        device: str,
     ) -> None:
         tapped = model.clone()
         tapped.reshape(list(shape))
@@ -150,7 +156,7 @@ class Tapped:
             result.input(0).get_source_output().get_node().get_friendly_name() for result in tapped.get_results()
         ]
         self._index = {name: sources.index(name) for name in nodes}
-        self._compiled = core.compile_model(tapped, "CPU", dict(properties))
+        self._compiled = core.compile_model(tapped, device, dict(properties))
         self._request = self._compiled.create_infer_request()
 
     def run(self, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
@@ -171,7 +177,7 @@ class Tapped:
 
 
 class LayerDrift:
-    """The IR of a method and the FP32 IR of the same SavedModel, side by side."""
+    """The IR of a method on its device and the FP32 IR of the same SavedModel on the CPU, side by side."""
 
     def __init__(self, method: SuperPointConfig, context: Context) -> None:
         import openvino
@@ -179,17 +185,25 @@ class LayerDrift:
         from bench.features.convert import model_files
         from bench.models.shape import input_shape
         from bench.models.store import saved_model
-        from bench.runtimes.openvino import properties_of
+        from bench.runtimes.openvino import DEVICE, device_of, properties_of
 
         directory = saved_model(method.model, context)
         self._fingerprint = read_fingerprint(directory, method.model.input_scale)
         self._input_shape = input_shape
         self._core = openvino.Core()
         configs = (
-            replace(method, weights=Weights.f32, inference_precision=PrecisionHint.f32, accuracy_control=False),
+            replace(
+                method,
+                weights=Weights.f32,
+                inference_precision=PrecisionHint.f32,
+                accuracy_control=False,
+                device=DEVICE,
+            ),
             method,
         )
-        self._properties = [properties_of(config, context.threads) for config in configs]
+        available = self._core.available_devices
+        self._devices = [device_of(config) for config in configs]
+        self._properties = [properties_of(config, context.threads, available) for config in configs]
         files = [model_files(config, directory, self._fingerprint, context) for config in configs]
         self._models = [self._core.read_model(str(file)) for file in files]
         self._layers = shared_layers(*self._models)
@@ -200,8 +214,10 @@ class LayerDrift:
         grey = to_float32(image.grey, self._fingerprint.input_scale)[None, :, :, None]
         nodes = ([layer.end for layer, _ in self._layers], [found.end for _, found in self._layers])
         reference, other = (
-            Tapped(self._core, model, names, shape, properties)
-            for model, names, properties in zip(self._models, nodes, self._properties, strict=True)
+            Tapped(self._core, model, names, shape, properties, device)
+            for model, names, properties, device in zip(
+                self._models, nodes, self._properties, self._devices, strict=True
+            )
         )
         values, others, executed = reference.run(grey), other.run(grey), other.executed()
         rows: list[dict[str, object]] = []

@@ -1,4 +1,4 @@
-"""SuperPoint under OpenVINO: the same SavedModel, converted, on the CPU."""
+"""SuperPoint under OpenVINO: the same SavedModel, converted, or a file that it reads, on one of its devices."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ TITLE = "OpenVINO"
 FORM = Form.ir
 READS = SUFFIXES
 DEVICE = "CPU"
+"""Where a method runs unless its `device` says otherwise."""
 _COMPILED_SHAPES = 4
 """Compiled models kept, one for each image size; each holds its own weights and buffers."""
 
@@ -47,23 +48,48 @@ def missing(config: SuperPointConfig) -> str | None:
         return "NNCF is not installed (pip install 'superpoint-bench[int8]')"
     elif config.graph == Graph.full and is_weights(config.model) and not importable("tensorflow"):
         return "graph=full needs TensorFlow, which exports it from the weights (pip install tensorflow)"
-    if config.inference_precision in precision.NEEDS:
-        return precision.missing_units(config.inference_precision, _capabilities())
-    return None
+    if device_of(config) == DEVICE and config.inference_precision not in precision.NEEDS:
+        return None  # without asking OpenVINO
+    able = host_capabilities()
+    wanted = physical(device_of(config), tuple(able))
+    if absent := [name for name in wanted if name not in able]:
+        return f"OpenVINO has no device {', '.join(absent)} here, it has {', '.join(able)} (bench list devices)"
+    lacking = (precision.missing_units(config.inference_precision, able[name], name) for name in wanted)
+    return next((reason for reason in lacking if reason is not None), None)
+
+
+def device_of(config: SuperPointConfig) -> str:
+    """The device of a method; one that was made outside a command's configuration has no device to follow."""
+    return DEVICE if config.device.startswith("${") else config.device
+
+
+def physical(device: str, available: Sequence[str]) -> list[str]:
+    """The devices that one of OpenVINO's names stands for.
+
+    >>> physical("HETERO:GPU,CPU", ["CPU", "GPU"]), physical("AUTO", ["CPU"]), physical("GPU", ["GPU.0", "GPU.1"])
+    (['GPU', 'CPU'], ['CPU'], ['GPU.0'])
+    """
+    policy, _, listed = device.partition(":")
+    names = listed.split(",") if listed else list(available) if policy == "AUTO" else [device]
+    # With two of a kind OpenVINO numbers them, and the bare name is the first.
+    return [f"{name}.0" if name not in available and f"{name}.0" in available else name for name in names]
 
 
 @functools.cache
-def _capabilities() -> list[str]:
+def host_capabilities() -> dict[str, list[str]]:
     """Of this host, read in a process of its own: OpenVINO stays out of this one."""
-    found: list[str] = call_in_child(f"{__name__}:capabilities", title="the process that reads OpenVINO's capabilities")
+    found: dict[str, list[str]] = call_in_child(
+        f"{__name__}:capabilities", title="the process that reads OpenVINO's capabilities"
+    )
     return found
 
 
-def capabilities() -> list[str]:
-    """``OPTIMIZATION_CAPABILITIES`` of the CPU."""
+def capabilities() -> dict[str, list[str]]:
+    """``OPTIMIZATION_CAPABILITIES`` of every device."""
     import openvino
 
-    return list(openvino.Core().get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"))
+    core = openvino.Core()
+    return {name: list(core.get_property(name, "OPTIMIZATION_CAPABILITIES")) for name in core.available_devices}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +123,7 @@ def devices() -> list[Device]:
     found = []
     for name in core.available_devices:
         able = list(core.get_property(name, "OPTIMIZATION_CAPABILITIES"))
-        hints = ("f32", *(hint for hint in precision.NEEDS if precision.missing_units(hint, able) is None))
+        hints = tuple(hint for hint in ("f32", *precision.NEEDS) if precision.missing_units(hint, able, name) is None)
         preferred = core.get_property(name, "INFERENCE_PRECISION_HINT")
         full = str(core.get_property(name, "FULL_DEVICE_NAME")).strip()
         found.append(Device(name, full, hints, _short(preferred), tuple(able)))
@@ -122,25 +148,51 @@ def load(config: SuperPointConfig, model: Path, fingerprint: Fingerprint, contex
     Raises
     ------
     ModelError
-        If the CPU lacks the precision asked for.
+        If the host lacks the device or the device the precision asked for.
     """
     import openvino
 
     core = openvino.Core()
-    precision.check_hint(config.inference_precision, core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"))
+    for name in physical(device_of(config), core.available_devices):
+        if name not in core.available_devices:
+            raise ModelError(
+                f"device={device_of(config)} is not possible: OpenVINO has no {name} here, it has "
+                f"{', '.join(core.available_devices)}"
+            )
+        able = list(core.get_property(name, "OPTIMIZATION_CAPABILITIES"))
+        precision.check_hint(config.inference_precision, able, name)
     return OpenVINONetwork(core, model, fingerprint, config, context.threads)
 
 
-def properties_of(config: SuperPointConfig, threads: int) -> dict[str, object]:
-    """Properties of the CPU plugin a method is compiled with."""
-    properties: dict[str, object] = {
-        "PERFORMANCE_HINT": config.performance_hint.upper(),
-        "INFERENCE_NUM_THREADS": threads,
-    }
-    # Left alone, the plugin computes f32 models in bf16 where the CPU has it.
-    if config.inference_precision != PrecisionHint.auto:
-        properties["INFERENCE_PRECISION_HINT"] = config.inference_precision
-    return properties
+def properties_of(config: SuperPointConfig, threads: int, available: Sequence[str] = (DEVICE,)) -> dict[str, object]:
+    """Properties a method is compiled with; those of the devices behind AUTO and HETERO stand under each device.
+
+    Parameters
+    ----------
+    config : SuperPointConfig
+    threads : int
+        On the CPU; other devices have none.
+    available : sequence of str
+        Devices of the host, for AUTO without a list.
+    """
+
+    def of(name: str) -> dict[str, object]:
+        found: dict[str, object] = {"INFERENCE_NUM_THREADS": threads} if name == DEVICE else {}
+        # Left alone, the plugin computes f32 models in bf16 where the CPU has it.
+        if config.inference_precision != PrecisionHint.auto:
+            found["INFERENCE_PRECISION_HINT"] = str(config.inference_precision)
+        if config.num_streams is not None and not name.startswith("NPU"):
+            found["NUM_STREAMS"] = config.num_streams
+        return found
+
+    device = device_of(config)
+    hint: dict[str, object] = {"PERFORMANCE_HINT": config.performance_hint.upper()}
+    names = physical(device, available)
+    if not device.startswith(("AUTO", "HETERO")):
+        return hint | of(names[0])
+    # AUTO starts on the CPU while it compiles for another device: what is timed would be a mixture.
+    start: dict[str, object] = {"ENABLE_STARTUP_FALLBACK": False} if device.startswith("AUTO") else {}
+    return hint | start | {"DEVICE_PROPERTIES": {name: of(name) for name in names}}
 
 
 class OpenVINONetwork:
@@ -150,7 +202,9 @@ class OpenVINONetwork:
         self._core = core
         self._fingerprint = fingerprint
         self._config = config
-        self._properties = properties_of(config, threads)
+        self._device = device_of(config)
+        self._threads = threads
+        self._properties = properties_of(config, threads, core.available_devices)
         self._path = path
         # A user's own file names and orders its tensors as it likes; an IR made here has the names of the signature.
         self._file = fingerprint if isinstance(fingerprint, GraphFingerprint) else None
@@ -194,7 +248,8 @@ class OpenVINONetwork:
         return images if self._file is None else self._file.arranged(images)
 
     def throughput(self, images: Sequence[NDArray[np.float32]], seconds: float) -> dict[str, float]:
-        """Images per second with the throughput hint and an asynchronous queue as long as the plugin advises.
+        """Images per second with the throughput hint and an asynchronous queue as long as the plugin advises; with
+        `num_streams`, as many streams.
 
         Parameters
         ----------
@@ -220,7 +275,7 @@ class OpenVINONetwork:
         self._costs["throughput_per_s"] = count / elapsed_s
         return {
             "images_per_s": count / elapsed_s,
-            "streams": float(compiled.get_property("NUM_STREAMS")),
+            "streams": float(_read(compiled, "NUM_STREAMS") or 1),
             "requests": float(len(queue)),
         }
 
@@ -243,10 +298,11 @@ class OpenVINONetwork:
                 shape = (shape[0], 1, *shape[1:3])
             if self._file is None or self._file.height is None or self._file.width is None:
                 model.reshape(list(shape))
-            return self._core.compile_model(model, DEVICE, dict(properties))
+            return self._core.compile_model(model, self._device, dict(properties))
         except RuntimeError as error:
             raise ModelError(
-                f"{self._path}: OpenVINO cannot compile it for input {list(shape)} ([N, H, W, 1]): {error}"
+                f"{self._path}: OpenVINO cannot compile it for input {list(shape)} ([N, H, W, 1]) on {self._device}: "
+                f"{error}"
             ) from error
 
     def info(self) -> dict[str, dict[str, object]]:
@@ -257,16 +313,40 @@ class OpenVINONetwork:
         facts: dict[str, dict[str, object]] = {
             "precision": {"requested": f"weights {config.weights}, hint {config.inference_precision}"},
             "versions": {"openvino": openvino.__version__, "numpy": np.__version__},
-            "threads": {"requested": self._properties["INFERENCE_NUM_THREADS"]},
+            "threads": {"requested": self._threads},
             "costs": self._costs,
+            "device": {"requested": self._device},
         }
         compiled = self._compiled
         if compiled is not None:
-            resolved = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+            resolved = _short(_read(compiled, "INFERENCE_PRECISION_HINT"))
             rows = precision.layers(compiled)
-            facts["precision"] = precision.describe(config.weights, config.inference_precision, resolved, rows)
-            facts["threads"] |= {
-                key.lower(): str(compiled.get_property(key))
-                for key in ("INFERENCE_NUM_THREADS", "NUM_STREAMS", "ENABLE_CPU_PINNING", "PERFORMANCE_HINT")
+            described = precision.describe(config.weights, config.inference_precision, resolved, rows)
+            executed = _executing(compiled)
+            if self._device != DEVICE:
+                behind = f" ({', '.join(executed)})" if executed != [self._device] else ""
+                described["label"] = f"{described['label']}, on {self._device}{behind}"
+            facts["precision"] = described
+            facts["device"] |= {
+                "executed": executed,
+                "names": {name: str(self._core.get_property(name, "FULL_DEVICE_NAME")).strip() for name in executed},
             }
+            keys = ("INFERENCE_NUM_THREADS", "NUM_STREAMS", "ENABLE_CPU_PINNING", "PERFORMANCE_HINT")
+            facts["threads"] |= {key.lower(): str(_read(compiled, key)) for key in keys}
+            facts["threads"]["requests"] = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         return facts
+
+
+def _executing(compiled: Any) -> list[str]:
+    """Devices that a compiled model runs on."""
+    return [str(name).strip("()") for name in compiled.get_property("EXECUTION_DEVICES")]
+
+
+def _read(compiled: Any, key: str) -> Any:
+    """A property of a compiled model; of AUTO and HETERO that of the first device behind them. None: it has none."""
+    if key in compiled.get_property("SUPPORTED_PROPERTIES"):
+        return compiled.get_property(key)
+    if "DEVICE_PROPERTIES" not in compiled.get_property("SUPPORTED_PROPERTIES"):
+        return None
+    behind = compiled.get_property("DEVICE_PROPERTIES")
+    return behind.get(_executing(compiled)[0], {}).get(key)

@@ -15,34 +15,38 @@ _INTEGER = ("u8", "i8")
 _KERNEL_PRECISION = re.compile(r"_(f32|f16|fp16|bf16|u8|i8)$", re.IGNORECASE)
 
 
-def check_hint(hint: str, capabilities: list[str]) -> None:
-    """Refuse an execution precision the CPU does not have; OpenVINO would run in f32 without a word.
+def check_hint(hint: str, capabilities: list[str], device: str = "CPU") -> None:
+    """Refuse an execution precision the device does not have; OpenVINO would run in another without a word.
 
     Parameters
     ----------
     hint : {"f32", "f16", "bf16", "auto"}
     capabilities : list of str
         ``OPTIMIZATION_CAPABILITIES`` of the device.
+    device : str
 
     Raises
     ------
     ModelError
     """
-    lacking = missing_units(hint, capabilities)
+    lacking = missing_units(hint, capabilities, device)
     if lacking is not None:
         raise ModelError(
             f"inference_precision={hint} is not possible: {lacking} (OpenVINO reports {', '.join(capabilities)}); use "
-            "inference_precision=f32"
+            f"inference_precision={'auto' if hint == 'f32' else 'f32'}"
         )
 
 
-def missing_units(hint: str, capabilities: Collection[str]) -> str | None:
-    """What the CPU lacks for an execution precision, in words; None: nothing.
+def missing_units(hint: str, capabilities: Collection[str], device: str = "CPU") -> str | None:
+    """What a device lacks for an execution precision, in words; None: nothing.
 
     >>> missing_units("f16", ["FP32", "BF16"]), missing_units("f32", ["FP32"])
     ('this CPU has no f16 units', None)
+    >>> missing_units("f32", ["FP16", "INT8"], "NPU")
+    'this NPU has no f32 units'
     """
-    return f"this CPU has no {hint} units" if hint in NEEDS and NEEDS[hint] not in capabilities else None
+    needed = NEEDS.get(hint, "FP32" if hint == "f32" else None)
+    return None if needed is None or needed in capabilities else f"this {device} has no {hint} units"
 
 
 def layers(compiled: Any) -> list[dict[str, str]]:

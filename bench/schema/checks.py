@@ -148,7 +148,19 @@ class Items:
                 raise ConfigError(f"{key}={list(value)} is not possible: {twice[0]} stands twice")
 
 
-Constraint = Range | OneOf | Text | Found | Items | Door
+@dataclass(frozen=True)
+class Form:
+    """Text of one form: a regular expression of the whole, and what it is in words."""
+
+    pattern: str
+    what: str
+
+    def check(self, key: str, value: object) -> None:
+        if not isinstance(value, str) or not re.fullmatch(self.pattern, value):
+            raise ConfigError(f"{key}={value!r} is not possible; allowed: {self.what}")
+
+
+Constraint = Range | OneOf | Text | Found | Items | Door | Form
 
 
 def fields_of(schema: Any) -> dict[str, Any]:

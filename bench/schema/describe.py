@@ -18,7 +18,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from bench.core.doors import Door
-from bench.schema.checks import Found, Items, OneOf, Range, fields_of
+from bench.schema.checks import Form, Found, Items, OneOf, Range, fields_of
 
 _PLAIN = {int: "whole number", float: "number", str: "text", bool: "true | false"}
 _PATHS = {"new": "folder", "folder": "existing folder", "file": "existing file", "any": "existing file or folder"}
@@ -128,6 +128,8 @@ def _takes(hint: Any) -> tuple[str, tuple[str, ...], bool]:
                 text = f"{text}, {_range(extra)}"
             elif isinstance(extra, Found):
                 text, path = _PATHS[extra.kind], True
+            elif isinstance(extra, Form):
+                text = extra.what
             elif isinstance(extra, Items) and extra.least:
                 text = f"{text}, at least {extra.least}"
         return text, words, path

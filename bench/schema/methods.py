@@ -36,7 +36,21 @@ from bench.schema.protocol import (
     SiftEdge,
     SiftLayers,
 )
-from bench.schema.values import Batch, Found, Keypoints, Name, OneOf, Probability, Range, Seed, Share, Text, Threads
+from bench.schema.values import (
+    Batch,
+    Device,
+    Found,
+    Keypoints,
+    Name,
+    OneOf,
+    Probability,
+    Range,
+    Seed,
+    Share,
+    Streams,
+    Text,
+    Threads,
+)
 
 ModelPath = Annotated[str, Found("any", "a SavedModel or a weight file")]
 InputScale = Annotated[float, OneOf((1.0, 255.0))]
@@ -220,6 +234,11 @@ class SuperPointConfig(MethodConfig):
     """int8 only: revert layers until the per-pair success probability drops by at most `max_drop`."""
     max_drop: Share = 0.01
     performance_hint: PerformanceHint = PerformanceHint.latency
+    """latency (one request at a time) | throughput (several side by side); OpenVINO only."""
+    device: Device = II("oc.select:device,CPU")
+    """Device of OpenVINO; the other runtimes compute on the CPU."""
+    num_streams: Streams | None = None
+    """Requests that OpenVINO computes side by side; null: what it takes for the hint."""
     nms: NmsConfig = field(default_factory=ProtocolNms)
     min_probability: Probability = II("protocol.keypoints.min_probability")
     border_px: Border = II("protocol.keypoints.border_px")

@@ -14,6 +14,7 @@ from bench.schema.options import LatencyMode
 from bench.schema.protocol import ESTIMATORS, ProtocolConfig
 from bench.schema.values import (
     Count,
+    Device,
     Draws,
     Folder,
     Items,
@@ -91,6 +92,9 @@ class RunConfig:
     """Of every draw: orders of matches, bootstrap, blocks. Same seed, same host: same accuracies."""
     threads: Threads = 0
     """Threads per method; 0: all cores this process may use, at most 8."""
+    device: Device = "CPU"
+    """Device of every OpenVINO method: CPU, GPU, GPU.1, NPU, AUTO, AUTO:GPU,CPU or HETERO:GPU,CPU (with a comma in
+    quotation marks); `bench list devices` names this host's."""
     jobs: Jobs = 0
     """Processes that match and estimate, after the methods were timed; 0: one for each core this process may use, fewer
     where memory or work is short. More than one is faster and makes the times of matching and estimation those of

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from bench.core.errors import ConfigError
 from bench.core.machine import memory_bytes, processors
-from bench.schema.checks import Found, Items, OneOf, Range, Text
+from bench.schema.checks import Form, Found, Items, OneOf, Range, Text
 
 BYTES_PER_PIXEL = 600
 """What a network needs for a pixel: input and output of a layer of 64 float32 channels, the map and the image."""
@@ -43,6 +43,15 @@ Batch = Annotated[int, Range(1, 1024, "it would not fit any memory")]
 Folder = Annotated[str, Found("new", "a folder")]
 Title = Annotated[str, Text(1000)]
 Name = Annotated[str, Text(200, False, "a name")]
+_DEVICE = r"(CPU|GPU(\.\d+)?|NPU(\.\d+)?)"
+Device = Annotated[
+    str,
+    Form(
+        rf"{_DEVICE}|AUTO|(AUTO|HETERO):{_DEVICE}(,{_DEVICE})*",
+        "CPU, GPU, GPU.1, NPU, AUTO, or AUTO: or HETERO: with devices behind it, HETERO:GPU,CPU",
+    ),
+]
+Streams = Annotated[int, Range(1, max_threads, "four times the processors of this machine")]
 MethodNames = Annotated[list[Name], Items(1)]
 FinishedRun = Annotated[str, Found("folder", "a run directory")]
 
@@ -59,6 +68,7 @@ def check_area(key: str, height: int, width: int) -> None:
 __all__ = [
     "Batch",
     "Count",
+    "Device",
     "Draws",
     "FinishedRun",
     "Folder",
@@ -75,6 +85,7 @@ __all__ = [
     "Seed",
     "Share",
     "Side",
+    "Streams",
     "Text",
     "Threads",
     "Threshold",

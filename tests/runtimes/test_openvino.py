@@ -112,8 +112,8 @@ def test_a_precision_the_cpu_lacks_is_refused(
 
     real = backend.precision.check_hint
 
-    def without(hint: str, capabilities: list[str]) -> None:
-        real(hint, [name for name in capabilities if name not in ("BF16", "FP16")])
+    def without(hint: str, capabilities: list[str], device: str) -> None:
+        real(hint, [name for name in capabilities if name not in ("BF16", "FP16")], device)
 
     monkeypatch.setattr(backend.precision, "check_hint", without)
     with pytest.raises(ModelError, match=f"inference_precision={hint} is not possible: this CPU has no {hint} units"):
@@ -148,3 +148,40 @@ def test_throughput_and_compilation_are_costs_of_the_method(tmp_path: Path) -> N
     assert rate["streams"] >= 1
     assert costs["compile_cached_ms"] == compiled["compile_cached_ms"] > 0
     np.testing.assert_array_equal(extractor.extract(image)[0].keypoints, before.keypoints)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("device", ["AUTO", "AUTO:CPU", "HETERO:CPU"])
+def test_every_name_of_the_cpu_gives_the_features_of_the_cpu(
+    device: str, make: Make, image: EvaluatedImage, builtin: Path
+) -> None:
+    plain, other = make("openvino", builtin), make("openvino", builtin, device=device)
+    for extractor in (plain, other):
+        extractor.warm_up(image.size)
+    a, b = plain.extract(image)[0], other.extract(image)[0]
+    rows, _ = common(a, b)
+    assert len(rows) == len(a) == 300
+    info = other.info()
+    assert info.device["requested"] == device and info.device["executed"] == ["CPU"]
+    assert info.precision["label"] == f"FP32, on {device} (CPU)" and info.precision["executed"] == {"f32": 1.0}
+    assert info.threads["inference_num_threads"] == "1" and info.threads["requests"] == 1
+    assert plain.info().device["names"] == info.device["names"] and plain.info().precision["label"] == "FP32"
+
+
+@pytest.mark.slow
+def test_streams_are_what_was_asked_for(make: Make, image: EvaluatedImage, builtin: Path) -> None:
+    extractor = make("openvino", builtin, num_streams=1, performance_hint="throughput")
+    assert extractor.throughput([image], 0.2)["streams"] == 1
+    assert extractor.throughput([image], 0.2)["requests"] >= 1
+
+
+def test_a_device_that_is_not_there_is_refused_before_work(make: Make, builtin: Path) -> None:
+    from bench.core.errors import ConfigError
+    from bench.features.base import runnable
+    from bench.schema import SuperPointConfig
+
+    methods = {"it": SuperPointConfig(backend="openvino", device="HETERO:NPU,CPU", threads=1)}
+    with pytest.raises(ConfigError, match=r"methods\.it cannot run here: OpenVINO has no device NPU here, it has CPU"):
+        runnable(methods)
+    with pytest.raises(ModelError, match=r"device=NPU is not possible: OpenVINO has no NPU here, it has CPU"):
+        make("openvino", builtin, device="NPU")
