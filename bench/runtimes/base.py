@@ -109,19 +109,26 @@ class Tensors:
     outputs: dict[str, str]
     """Key as in the signature of sp_v6 -> name in the file."""
     channels_first: frozenset[str]
+    file: GraphFingerprint | None = None
+    """Of the user's own file, which may take and give other types."""
 
     @classmethod
     def of(cls, config: SuperPointConfig, fingerprint: Fingerprint) -> Tensors:
         if isinstance(fingerprint, GraphFingerprint):
-            return cls(fingerprint.input_tensor, fingerprint.output_tensors, frozenset(fingerprint.channels_first))
+            first = frozenset(fingerprint.channels_first)
+            return cls(fingerprint.input_tensor, fingerprint.output_tensors, first, fingerprint)
         outputs = {key: key for key in fingerprint.outputs(config.graph, config.descriptors)}
         return cls("image", outputs, frozenset({"image"}))
 
-    def arranged(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def arranged(self, images: NDArray[np.float32]) -> NDArray[Any]:
         """[N, H, W, 1] images in the layout of the file: with one channel both have the same bytes."""
+        if self.file is not None:
+            return self.file.arranged(images)
         return images.reshape(len(images), 1, *images.shape[1:3]) if "image" in self.channels_first else images
 
     def keyed(self, arrays: Sequence[NDArray[np.float32]]) -> Outputs:
         """Arrays in the order of `outputs`, by key, channels last."""
+        if self.file is not None:
+            return self.file.signature(dict(zip(self.outputs.values(), arrays, strict=True)))
         found = zip(self.outputs, arrays, strict=True)
         return {key: np.moveaxis(array, 1, 3) if key in self.channels_first else array for key, array in found}
