@@ -1,4 +1,6 @@
-"""`bench convert`: write OpenVINO models of a SavedModel for one input shape and check them against TensorFlow."""
+"""`bench convert`: write a model as one deploys it, OpenVINO IR and ONNX, with a ``model.json`` that says how to use it
+and an example that does, and compare each file with TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,28 @@ from omegaconf import MISSING
 from bench.core.errors import ConfigError, ModelError
 from bench.core.types import Context, Size
 from bench.features.decode import Decoding, decode
+from bench.features.deploy import CARD, EXAMPLE, card, example
 from bench.features.select import to_float32
-from bench.models.fingerprint import read_fingerprint
+from bench.models.fingerprint import Fingerprint, read_fingerprint
+from bench.models.recipe import Recipe, require_nncf
 from bench.report.console import TextColumn, TextSection, print_table
 from bench.runtimes import precision
 from bench.schema import ModelConfig, NmsConfig
-from bench.schema.options import Graph, NmsKind, Weights
-from bench.schema.values import Batch, Folder, Items, Range, Seed, Share, Side, Threads, check_area
+from bench.schema.options import Graph, ModelFile, NmsKind, Weights
+from bench.schema.protocol import Border
+from bench.schema.values import (
+    Batch,
+    Folder,
+    Items,
+    Keypoints,
+    Probability,
+    Range,
+    Seed,
+    Share,
+    Side,
+    Threads,
+    check_area,
+)
 from bench.timing.host import resolve_threads
 
 log = logging.getLogger(__name__)
@@ -34,23 +51,32 @@ Outputs = Mapping[str, NDArray[Any]]
 
 @dataclass
 class ConvertConfig:
-    """`bench convert`: one OpenVINO model for each entry of `weights`."""
+    """`bench convert`: one OpenVINO IR for each entry of `weights`, one ONNX file, or both."""
 
     model: ModelConfig = MISSING
     height: Side = 480
     width: Side = 640
     batch: Batch = 1
+    dynamic: bool = False
+    """Leave batch, height and width free; the files are then checked at `height` x `width`."""
     channels: Annotated[int, Range(1, 1024)] = 1
     """Only 1 is possible; the key exists so that 3 is answered with the reason."""
+    formats: Annotated[list[ModelFile], Items(1)] = field(default_factory=lambda: [ModelFile.ir])
+    """ir (one for each entry of `weights`) | onnx (FP32, the sparse graph)."""
     weights: Annotated[list[Weights], Items(1)] = field(default_factory=lambda: [Weights.f32, Weights.f16])
-    """f32 | f16 (compressed) | int8 (NNCF; needs the extra int8)."""
+    """Of an IR: f32 | f16 (compressed) | int8 (NNCF; needs the extra int8)."""
     graph: Graph = Graph.sparse
     """sparse (prob and descriptors_raw) | full (all outputs, as `ovc` leaves it)."""
+    nms: NmsConfig = field(default_factory=lambda: NmsConfig(NmsKind.box, 8, 0.1))
+    """For model.json and the comparison, like the three keys below; the defaults are those of the protocol strict."""
+    min_probability: Probability = 0.001
+    border_px: Border = 0
+    max_keypoints: Keypoints = 1000
     accuracy_control: bool = False
     """int8 only."""
     max_drop: Share = 0.01
     output: Folder = "openvino_models"
-    """Folder; one sub-folder for each entry of `weights`, with model.xml and model.bin."""
+    """Folder; a sub-folder for each file (f32, f16, int8, onnx): the model, model.json and example.py."""
     threads: Threads = 0
     seed: Seed = 0
     data_root: Folder = "datasets"
@@ -59,6 +85,10 @@ class ConvertConfig:
     def __post_init__(self) -> None:
         if self.accuracy_control and "int8" not in self.weights:
             raise ConfigError(f"accuracy_control=true needs int8 in weights, got {list(self.weights)}")
+        if self.graph == Graph.full and ModelFile.onnx in self.formats:
+            raise ConfigError("formats=[onnx] writes the sparse graph; use graph=sparse, or formats=[ir]")
+        if self.nms.kind == NmsKind.maxpool:
+            raise ConfigError("nms.kind=maxpool is not possible here; allowed: none, box, square (model.json)")
         check_area(f"an input of batch {self.batch},", self.height * self.batch, self.width)
 
 
@@ -68,8 +98,10 @@ class Converted:
 
     Attributes
     ----------
+    weights : str
+        Of the IR; ``onnx`` for the ONNX file.
     size_mb : float
-        ``model.xml`` and ``model.bin``, in 10^6 bytes.
+        Of its files, in 10^6 bytes.
     compile_ms, compile_cached_ms : float
         Without OpenVINO's model cache, and from it.
     infer_ms : float
@@ -115,11 +147,11 @@ def main(config: ConvertConfig) -> int:
 
 def convert(config: ConvertConfig) -> tuple[list[Converted], dict[str, object]]:
     """Write and compare; see :func:`main`. Returns the rows and the facts for ``convert.json``."""
-    from bench.models.recipe import Recipe, require_nncf
     from bench.models.shape import input_shape
     from bench.models.store import saved_model
 
-    if "int8" in config.weights:
+    weights = list(config.weights) if ModelFile.ir in config.formats else []
+    if "int8" in weights:
         require_nncf()
     threads = resolve_threads(config.threads)
     context = Context(threads, Path(config.cache), Path(config.data_root), config.seed)
@@ -131,21 +163,30 @@ def convert(config: ConvertConfig) -> tuple[list[Converted], dict[str, object]]:
     log.info("TensorFlow: reference outputs for [%s]", ",".join(map(str, shape)))
     reference = _tensorflow_outputs(directory, fingerprint.input_tensor, fingerprint.output_tensors, outputs, image)
     rows = []
-    for weights in config.weights:
-        log.info("OpenVINO: %s", weights)
+    for kind in weights:
+        log.info("OpenVINO IR: %s", kind)
         recipe = Recipe(
             str(directory),
             fingerprint.key,
             outputs,
-            weights,
+            kind,
             fingerprint.input_scale,
             config.accuracy_control,
             config.max_drop,
             config.seed,
         )
-        path = _write(recipe, Path(config.output) / weights, shape)
-        rows.append(_compare(path, weights, image, reference, threads))
-    return rows, {"shape": shape, "graph": config.graph, "fingerprint": fingerprint.as_dict()}
+        path = _write(config, Path(config.output) / kind, fingerprint, recipe, shape)
+        rows.append(_compare(path, kind, image, reference, threads, _decoding(config)))
+    if ModelFile.onnx in config.formats:
+        log.info("ONNX")
+        path = _write(config, Path(config.output) / ModelFile.onnx, fingerprint, directory, shape)
+        rows.append(_compare(path, "onnx", image, reference, threads, _decoding(config)))
+    facts: dict[str, object] = {"shape": shape, "dynamic": config.dynamic, "graph": config.graph}
+    return rows, facts | {"fingerprint": fingerprint.as_dict()}
+
+
+def _decoding(config: ConvertConfig) -> Decoding:
+    return Decoding(config.nms, config.min_probability, config.border_px, config.max_keypoints)
 
 
 def _print(rows: list[Converted]) -> None:
@@ -204,31 +245,81 @@ def write_tensorflow_outputs(request: str, scratch: str) -> None:
     np.savez(Path(scratch) / "outputs.npz", **{key: tensor.numpy() for key, tensor in found.items()})
 
 
-def _write(recipe: Any, folder: Path, shape: list[int]) -> Path:
-    """Write ``model.xml`` and ``model.bin``; a folder never holds one half of a model."""
-    from bench.core.files import write_atomic
-    from bench.features.convert import write_ir
+def _write(
+    config: ConvertConfig, folder: Path, fingerprint: Fingerprint, source: Recipe | Path, shape: list[int]
+) -> Path:
+    """Write a model with its ``model.json`` and example; a folder never holds one half of a model.
 
+    `source` is a recipe for an IR, or the folder of the SavedModel for an ONNX file.
+    """
+    from bench.core.files import write_atomic, write_json
+    from bench.features.convert import write_ir
+    from bench.models.onnxfile import write_onnx
+    from bench.models.sources import weights_of
+
+    file = ModelFile.onnx if isinstance(source, Path) else ModelFile.ir
+    batch, height, width = (None, None, None) if config.dynamic else shape[:3]
+    decoding = _decoding(config)
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            write_ir(recipe, Path(scratch), shape)
-            (folder / "model.xml").unlink(missing_ok=True)
-            for name in ("model.bin", "model.xml"):
-                write_atomic(folder / name, (Path(scratch) / name).read_bytes())
+            if isinstance(source, Path):
+                size = None if height is None or width is None else Size(height, width)
+                outputs = fingerprint.outputs(config.graph)
+                path = Path(scratch) / "model.onnx"
+                write_onnx(path, weights_of(source), outputs=outputs, batch=batch, size=size)
+                files = [path]
+            else:
+                path = write_ir(source, Path(scratch), None if config.dynamic else shape)
+                files = [path, path.with_suffix(".bin")]
+            facts = card(
+                files,
+                file,
+                fingerprint,
+                _output_shapes(path),
+                (batch, height, width),
+                "f32" if isinstance(source, Path) else source.weights,
+                config.graph,
+                decoding,
+            )
+            # The card last: one that is there names the files that are there.
+            (folder / CARD).unlink(missing_ok=True)
+            (folder / path.name).unlink(missing_ok=True)
+            for each in reversed(files):
+                write_atomic(folder / each.name, each.read_bytes())
+            write_atomic(folder / EXAMPLE, example(file).encode())
+            write_json(folder / CARD, facts)
     except OSError as error:
         raise ModelError(f"cannot write {folder}: {error}; free space or choose another output=FOLDER") from error
-    return folder / "model.xml"
+    return folder / path.name
 
 
-def _compare(path: Path, weights: str, image: NDArray[np.float32], reference: Outputs, threads: int) -> Converted:
+def _output_shapes(path: Path) -> dict[str, list[int]]:
+    """Output -> sides, -1 is free."""
+    import openvino
+
+    found = {}
+    for output in openvino.Core().read_model(str(path)).outputs:
+        shape = output.get_partial_shape()
+        sides = [side.get_length() if side.is_static else -1 for side in shape] if shape.rank.is_static else []
+        found[output.get_any_name()] = sides
+    return found
+
+
+def _compare(
+    path: Path, weights: str, image: NDArray[np.float32], reference: Outputs, threads: int, decoding: Decoding
+) -> Converted:
     import openvino
 
     core = openvino.Core()
     properties = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+    if path.suffix == ".onnx":
+        image = image.reshape(len(image), 1, *image.shape[1:3])
 
     def compile_ms(extra: Mapping[str, str]) -> tuple[Any, float]:
         start = time.perf_counter()
-        compiled = core.compile_model(str(path), "CPU", {**properties, **extra})
+        model = core.read_model(str(path))
+        model.reshape(list(image.shape))
+        compiled = core.compile_model(model, "CPU", {**properties, **extra})
         return compiled, 1e3 * (time.perf_counter() - start)
 
     compiled, cold_ms = compile_ms({})
@@ -241,12 +332,14 @@ def _compare(path: Path, weights: str, image: NDArray[np.float32], reference: Ou
         results = compiled(image)
         times.append(1e3 * (time.perf_counter() - start))
     found = {key: results[key] for key in reference}
-    keypoints, common, cosine = _keypoint_parity(reference, found)
+    keypoints, common, cosine = _keypoint_parity(reference, found, decoding)
+    kind = Weights.f32 if path.suffix == ".onnx" else weights
+    files = [path] if path.suffix == ".onnx" else [path, path.with_suffix(".bin")]
     return Converted(
         weights=weights,
         path=str(path),
-        size_mb=sum(path.with_suffix(suffix).stat().st_size for suffix in (".xml", ".bin")) / 1e6,
-        precision=str(precision.describe(weights, "f32", "f32", precision.layers(compiled))["label"]),
+        size_mb=sum(each.stat().st_size for each in files) / 1e6,
+        precision=str(precision.describe(kind, "f32", "f32", precision.layers(compiled))["label"]),
         compile_ms=cold_ms,
         compile_cached_ms=cached_ms,
         infer_ms=float(np.median(times[1:])),
@@ -259,9 +352,8 @@ def _compare(path: Path, weights: str, image: NDArray[np.float32], reference: Ou
     )
 
 
-def _keypoint_parity(reference: Outputs, found: Outputs) -> tuple[int, int, float | None]:
+def _keypoint_parity(reference: Outputs, found: Outputs, decoding: Decoding) -> tuple[int, int, float | None]:
     """Keypoints of the reference, how many the other has at the same pixel, smallest cosine of their descriptors."""
-    decoding = Decoding(NmsConfig(NmsKind.box, 8, 0.1), min_probability=0.001, border_px=0, max_keypoints=1000)
     size = Size(*reference["prob"].shape[1:])
     a, b = (
         decode(each["prob"][0], each["descriptors_raw"][0] if "descriptors_raw" in each else None, decoding, size)

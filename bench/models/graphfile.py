@@ -378,14 +378,14 @@ def _ir_ports(root: ET.Element, found: _File) -> None:
             found.inputs[name] = shapes[place]
             found.types[name] = "f32" if data is None else data.get("element_type", "f32")
     for layer in root.iterfind("layers/layer"):
-        port = layer.find("input/port")
-        if layer.get("type") != "Result" or port is None:
+        sink = layer.find("input/port")
+        if layer.get("type") != "Result" or sink is None:
             continue
         own = [name for name in layer.get("output_names", "").split(",") if name]
-        taken = names.get(sources.get((layer.attrib["id"], port.attrib["id"]), ("", "")), [])
+        taken = names.get(sources.get((layer.attrib["id"], sink.attrib["id"]), ("", "")), [])
         known = [*own, *sorted(taken, key=len)] or [layer.attrib["name"]]
         key = next((name for name in known if name in _SIGNATURE), known[0])
-        found.outputs[key] = tuple(int(dim.text or "0") for dim in port.iterfind("dim"))
+        found.outputs[key] = tuple(int(dim.text or "0") for dim in sink.iterfind("dim"))
         found.aliases |= dict.fromkeys(known, key)
 
 

@@ -221,6 +221,13 @@ class Weights(Option):
     int8 = "int8"
 
 
+class ModelFile(Option):
+    """Formats that `bench convert` writes."""
+
+    ir = "ir"
+    onnx = "onnx"
+
+
 class PrecisionHint(Option):
     """Arithmetic asked of OpenVINO."""
 

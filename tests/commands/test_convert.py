@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -150,13 +151,109 @@ def test_the_command(builtin: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert single["max_difference"]["prob"] <= 1e-5
     assert single["common_keypoints"] == single["keypoints"] > 10 and single["min_cosine"] >= 0.99999
     assert half["size_mb"] < 0.6 * single["size_mb"]
-    assert {path.name for path in (tmp_path / "out/f16").iterdir()} == {"model.xml", "model.bin"}
+    names = {"model.xml", "model.bin", "model.json", "example.py"}
+    assert {path.name for path in (tmp_path / "out/f16").iterdir()} == names
+
+
+def deployed(folder: Path, image: Path, place: Path) -> dict[str, np.ndarray]:
+    """What the example finds, in a process that cannot import this package."""
+    code = (
+        "import runpy, sys; sys.modules['bench'] = None; sys.argv[:] = sys.argv[1:]; "
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    command = [sys.executable, "-c", code, str(folder / "example.py"), str(image), str(place / "out.npz")]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with np.load(place / "out.npz") as found:
+        return {name: found[name] for name in found.files}
+
+
+EXAMPLES = [
+    pytest.param("ir", "f32", [], "box"),
+    pytest.param("ir", "f32", ["dynamic=true", "graph=full", "border_px=5"], "square"),
+    pytest.param("onnx", "onnx", ["dynamic=true", "max_keypoints=20"], "none", marks=pytest.mark.extras),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("file", "folder", "keys", "nms"), EXAMPLES)
+def test_the_example_finds_what_the_benchmark_finds(
+    file: str, folder: str, keys: list[str], nms: str, builtin: Path, tmp_path: Path
+) -> None:
+    from bench.core.types import Context, EvaluatedImage
+    from bench.features.superpoint import create
+    from bench.schema import ModelConfig, SuperPointConfig
+
+    if file == "onnx":
+        pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    typed = [f"formats=[{file}]", "weights=[f32]", "height=128", "width=160", "threads=1", f"nms.kind={nms}", *keys]
+    places = [f"model.path={builtin}", f"output={tmp_path / 'out'}", f"cache={tmp_path / 'cache'}"]
+    config = compose(["model=path", *places, *typed], "convert")
+    assert isinstance(config, ConvertConfig)
+    assert main(config) == 0
+    rng = np.random.default_rng(3)
+    grey = cv2.GaussianBlur(np.kron(rng.integers(0, 255, (17, 21)), np.ones((8, 8))).astype(np.uint8), (5, 5), 1)
+    grey = grey[: 128 if not config.dynamic else 136, : 160 if not config.dynamic else 165]
+    cv2.imwrite(str(tmp_path / "image.png"), grey)
+    found = deployed(tmp_path / "out" / folder, tmp_path / "image.png", tmp_path)
+    method = SuperPointConfig(
+        backend="openvino",
+        model=ModelConfig("path", str(builtin)),
+        threads=1,
+        nms=config.nms,
+        min_probability=config.min_probability,
+        border_px=config.border_px,
+        max_keypoints=config.max_keypoints,
+    )
+    extractor = create("it", method, Context(1, tmp_path / "cache", tmp_path))
+    grey = np.ascontiguousarray(grey[: len(grey) // 8 * 8, : grey.shape[1] // 8 * 8])
+    expected = extractor.extract(EvaluatedImage("it", grey, np.eye(3)))[0]
+    assert len(expected) >= 20 and expected.descriptors is not None
+    np.testing.assert_array_equal(found["keypoints"], expected.keypoints)
+    np.testing.assert_allclose(found["scores"], expected.scores, atol=1e-5)
+    np.testing.assert_allclose(found["descriptors"], expected.descriptors, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_written_model_runs_and_another_bin_beside_its_card_is_refused(builtin: Path, tmp_path: Path) -> None:
+    from bench.models.graphfile import read_graph_file
+
+    typed = ["weights=[f16]", "height=64", "width=96", "threads=1", f"output={tmp_path / 'out'}"]
+    main(compose(["model=path", f"model.path={builtin}", *typed, f"cache={tmp_path / 'cache'}"], "convert"))
+    path = tmp_path / "out/f16/model.xml"
+    card = json.loads(path.with_name("model.json").read_text())
+    found = read_graph_file(path)
+    assert (
+        (found.height, found.width, found.weights)
+        == (64, 96, "f16")
+        == (*(card["input"][side] for side in ("height", "width")), card["weights"])
+    )
+    assert card["outputs"] == {"prob": [1, 64, 96], "descriptors_raw": [1, 8, 12, 256]}
+    data = bytearray(path.with_suffix(".bin").read_bytes())
+    data[-1] ^= 1
+    path.with_suffix(".bin").write_bytes(data)
+    with pytest.raises(ModelError, match=r"model\.bin is not the file that model\.json beside it names"):
+        read_graph_file(path)
+
+
+def test_the_examples_are_short() -> None:
+    from bench.features.deploy import example
+    from bench.schema.options import ModelFile
+
+    for file in ModelFile:
+        code = example(file)
+        compile(code, "example.py", "exec")
+        assert "bench" not in code and len([line for line in code.splitlines() if line.strip()]) <= 50
 
 
 @pytest.mark.slow
 def test_impossible_values_of_the_command() -> None:
     with pytest.raises(ConfigError, match="weights.0.='f8' is not possible; allowed: f32, f16, int8"):
         compose(["weights=[f8]"], "convert")
+    with pytest.raises(ConfigError, match=r"formats=\[onnx\] writes the sparse graph; use graph=sparse"):
+        compose(["formats=[onnx]", "graph=full"], "convert")
+    with pytest.raises(ConfigError, match=r"nms\.kind=maxpool is not possible here; allowed: none, box, square"):
+        compose(["nms.kind=maxpool"], "convert")
 
 
 @pytest.mark.slow
