@@ -55,6 +55,12 @@ COMMANDS = {
         "bench parity methods=precisions max_sequences=8",
         "bench.parity.config:ParityConfig",
     ),
+    "merge": Command(
+        _MEASURE,
+        "one run from the runs of all shards of a data set",
+        "bench merge 'runs=[results/shard_*]' run_dir=results/whole",
+        "bench.commands.merge:MergeConfig",
+    ),
     "report": Command(
         _JUDGE,
         "write tables, plots and the page of a finished run again",

@@ -146,7 +146,7 @@ def _runs(results: Path) -> None:
         try:
             manifest = json.loads(path.read_bytes())
             methods = list(manifest["methods"])
-            protocol, dataset = manifest["protocol"]["name"], manifest["dataset"]["name"]
+            protocol, dataset = manifest["protocol"]["name"], _data(manifest)
             status, started = manifest.get("status", manifest.get("kind", "?")), manifest.get("started", "")
         except (OSError, ValueError, KeyError, TypeError):
             methods, protocol, dataset, status, started = [], "", "", "unreadable", ""
@@ -164,6 +164,14 @@ def _runs(results: Path) -> None:
     rows.sort(key=lambda row: row[-1])
     columns = [TextColumn(head, head == "MB", dispensable.get(head, 0)) for head in heads]
     print_table(columns, [TextSection(rows)], title=f"Runs in {results}")
+
+
+def _data(manifest: dict[str, Any]) -> str:
+    """Name of a run's data set, and which shard of it, or of how many it was merged."""
+    whole, shards = manifest["dataset"].get("whole"), manifest.get("shards")
+    if whole:
+        return f"{manifest['dataset']['name']} (shard {whole['shard']})"
+    return f"{manifest['dataset']['name']} (merged from {len(shards)})" if shards else str(manifest["dataset"]["name"])
 
 
 _LISTS: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {

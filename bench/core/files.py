@@ -12,6 +12,7 @@ import ctypes
 import datetime
 import errno
 import io
+import itertools
 import json
 import os
 import shutil
@@ -183,21 +184,30 @@ def new_directory(parent: Path, prefix: str = "") -> Path:
     StoreError
         If `parent` cannot be written.
     """
-    stamp = f"{prefix}{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}"
-    number = 1
-    while True:
-        path = parent / (stamp if number == 1 else f"{stamp}_{number}")
+    for path in _stamped(parent, prefix):
         try:
             parent.mkdir(parents=True, exist_ok=True)
             path.mkdir()
         except FileExistsError:
             if not parent.is_dir():
                 raise StoreError(f"cannot write {path}: {parent} is a file; choose another folder") from None
-            number += 1
         except OSError as error:
             raise write_error(path, error) from error
         else:
             return path
+    raise AssertionError("there is always another number")
+
+
+def new_name(parent: Path) -> Path:
+    """Name that :func:`new_directory` would take; nothing is made."""
+    return next(path for path in _stamped(parent, "") if not path.exists())
+
+
+def _stamped(parent: Path, prefix: str) -> Iterator[Path]:
+    """Names of new directories: the time, then with a number behind it."""
+    stamp = f"{prefix}{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}"
+    for number in itertools.count(1):
+        yield parent / (stamp if number == 1 else f"{stamp}_{number}")
 
 
 LOCK = ".lock"

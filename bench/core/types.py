@@ -88,6 +88,19 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """The data set that a shard is a part of: its number and count ``k/n``, and what :class:`DataSet` says of the
+    whole."""
+
+    shard: str
+    digest: str
+    note: str
+    sequences_expected: int
+    pairs_expected: int
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DataSet:
     """Complete pairs of a data set, and how many a complete copy has.
 
@@ -104,6 +117,8 @@ class DataSet:
     """SHA-256 over the sorted pair names, image bytes and homographies."""
     warnings: tuple[str, ...] = ()
     """What looks wrong in the files, a sentence each; the run goes on."""
+    whole: Whole | None = None
+    """None unless these are the pairs of a shard (``dataset.shard``)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from bench.schema import DATASETS, DatasetConfig
 def load(config: DatasetConfig, data_root: Path) -> DataSet:
     """Load a data set: find or make its files, check every image and homography, count what is there.
 
+    Of a shard the whole is loaded, too: its digest says later that the shards of a merged run are all of it.
+
     Parameters
     ----------
     config : DatasetConfig
@@ -24,7 +26,8 @@ def load(config: DatasetConfig, data_root: Path) -> DataSet:
     Raises
     ------
     ConfigError
-        If ``kind`` is no built-in name, entry point or module with ``load``, or gives no data set.
+        If ``kind`` is no built-in name, entry point or module with ``load``, or gives no data set; or if it has fewer
+        sequences than ``shard`` asks for.
     DataError
         If a file is missing, damaged or refused, a sequence, image or pair has a name that cannot name a file, or no
         image pair is complete.
@@ -37,4 +40,8 @@ def load(config: DatasetConfig, data_root: Path) -> DataSet:
         safe_name(pair.sequence, "the sequence", DataError)
         for key in (pair.name, pair.reference.key, pair.target.key):
             safe_key(key, "the image or pair", DataError)
-    return dataset
+    if config.shard is None:
+        return dataset
+    from bench.data.shards import take  # OpenCV, which help does without
+
+    return take(dataset, config.shard)

@@ -197,3 +197,19 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         If the file is missing, empty, not an image, truncated, damaged, or a side is shorter than 16 px.
     """
     return decode_image(read_bytes(path), path)
+
+
+def pixel_count(path: Path) -> int:
+    """Pixels of an image file, from its header where Pillow knows the format.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, empty or no image.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+            width, height = image.size
+    except Exception:  # a format that only OpenCV reads, or a missing file, which is named there
+        height, width = read_image(path).shape[:2]
+    return width * height

@@ -11,6 +11,7 @@ Keys read from the manifest, all optional; a missing one is left out, never gues
     methods       {name: {label, config, info}}; info as bench.core.types.MethodInfo
     host          fingerprint of the machine: cpu, isa, usable_cores, memory_gb, ...
     load_before, load_after, seeds, versions, git
+    shards        list of {shard, run, host, noise, ...}: the runs that were merged
     noise         noisy (bool), reasons (list of sentences)
 """
 
@@ -165,6 +166,11 @@ def warnings(manifest: Manifest) -> list[str]:
     expected, written = get(manifest, "rows_expected"), get(manifest, "rows_written")
     if expected is not None and written is not None and expected != written:
         found.append(f"Incomplete: {written} of {expected} rows.")
+    shards = get(manifest, "shards", default=[])
+    if shards:
+        hosts = {str(get(shard, "host", "hash")) for shard in shards}
+        where = "" if len(hosts) == 1 else f" on hosts of {len(hosts)} classes"
+        found.append(f"Merged from {len(shards)} shards, each measured as a run of its own{where}.")
     sessions = get(manifest, "sessions", default=[])
     if len(sessions) > 1:
         keys = sorted({key for each in sessions[1:] for key in each if each[key] != sessions[0].get(key)})

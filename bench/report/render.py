@@ -14,7 +14,7 @@ from bench.core.errors import ConfigError
 from bench.metrics.text import DASH
 from bench.report.conditions import Manifest, caption, get, label, precision_label
 from bench.report.console import TextColumn, TextSection, build_table, show, terminal, width_of
-from bench.report.tables import Cell, Head, Section, Table, main_table, method_order, published_table
+from bench.report.tables import Cell, Head, Section, Table, hosts_table, main_table, method_order, published_table
 from bench.summary.table import numbers
 
 if TYPE_CHECKING:
@@ -290,7 +290,8 @@ def print_tables(summary: Any, manifest: Manifest) -> None:
     beside = published_table(summary.published, manifest)
     main = replace(main_table(summary, manifest), caption=caption(manifest, with_models=False))
     # The caption of the main table stands just above.
-    for table in (main, beside and replace(beside, caption=beside.note)):
+    hosts = hosts_table(summary, manifest)
+    for table in (main, *(other and replace(other, caption=other.note) for other in (hosts, beside))):
         if table is not None:
             show(to_console(table, width_of(console)), console)
     for sentence in summary.sentences:

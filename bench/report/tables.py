@@ -362,6 +362,37 @@ def published_table(published: pd.DataFrame | None, manifest: Manifest) -> Table
     return Table("published", "Published numbers", caption(manifest), note, heads, (Section("", tuple(rows)),))
 
 
+def hosts_table(summary: Any, manifest: Manifest) -> Table | None:
+    """Return the times on each class of hosts, one section a class; None for a run on hosts of one class."""
+    if getattr(summary, "hosts", None) is None or summary.hosts.empty:
+        return None
+    names = {str(shard.get("host", {}).get("hash")): shard["host"] for shard in get(manifest, "shards", default=[])}
+    wanted = ("latency_median_ms", "latency_p90_ms", "speedup", "match_ms", "estimate_ms")
+    chosen = choose(summary.hosts["metric"], wanted)
+    heads = (
+        Head("method", "method", False),
+        Head("n_images", "images"),
+        *(Head(c.name, heading(c), True, c.definition) for c in chosen),
+    )
+    sections = []
+    for host, found in summary.hosts.groupby("host", sort=False):
+        lookup = Lookup(found)
+        images = dict(zip(found["method"], found["n_images"], strict=True))
+        rows = [
+            (
+                Cell(label(manifest, method)),
+                Cell(f"{images[method]:.0f}", value=float(images[method])),
+                *(_cell(lookup, method, "all", c, ()) for c in chosen),
+            )
+            for method in method_order(manifest, lookup.methods)
+        ]
+        cpu, cores = (get(names, str(host), key, default="") for key in ("cpu", "usable_cores"))
+        known = ", ".join(part for part in (str(cpu), f"{cores} cores" if cores else "") if part)
+        sections.append(Section(f"Host {str(host)[:12]}{f' ({known})' if known else ''}", tuple(rows)))
+    note = "Brackets: 95 % interval. Each class of hosts has its own times: a median over several is that of their mix."
+    return Table("hosts", "Times on each class of hosts", caption(manifest), note, heads, tuple(sections))
+
+
 def failures_table(summary: Any, manifest: Manifest) -> Table | None:
     """Return failed pairs per method and kind, kinds that occurred only; None where every pair ended well."""
     table = metric_table("failures", "Failures by kind", cols.of_table("failures"), summary, manifest, ["all"])

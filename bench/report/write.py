@@ -96,6 +96,8 @@ def write_report(
     if not latex_columns:
         latex = "\n".join(render.to_latex(table) for table in made.printed)
     write_atomic(run_dir / "summary.tex", latex.encode())
+    # Of hosts of several classes no time stands for the run.
+    times = times if summary.hosts is None else times.iloc[:0]
     plots = draw_plots(manifest, pairs, times, summary)
     if drawings is not None:
         _write_drawings(run_dir / "plots", drawings)
@@ -129,7 +131,9 @@ def _tables(summary: Any, manifest: Manifest, pairs: pd.DataFrame) -> _Tables:
     main = tables.main_table(summary, manifest)
     # Headlines stand among the results, every metric among the details.
     every = tables.differences_table(summary, manifest)
+    hosts = tables.hosts_table(summary, manifest)
     others = (
+        hosts,
         tables.compact_differences(summary, manifest) or every,
         tables.published_table(summary.published, manifest),
         metrics("homography", "Homography, more measures", cols.of_table("homography")),
@@ -146,7 +150,7 @@ def _tables(summary: Any, manifest: Manifest, pairs: pd.DataFrame) -> _Tables:
         None if every is None else dataclasses.replace(every, name="all_differences", title="All differences"),
         tables.scene_table(pairs, manifest),
     )
-    printed = [table for table in (main, *others[:2]) if table is not None]
+    printed = [table for table in (main, *others[:3]) if table is not None]
     return _Tables(printed, [main, *(t for t in others if t is not None)], [t for t in details if t is not None])
 
 

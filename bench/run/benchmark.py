@@ -43,6 +43,7 @@ from bench.run.manifest import (
     Manifest,
     MethodRecord,
     ProtocolRecord,
+    WholeRecord,
     conditions,
     write_manifest,
 )
@@ -136,6 +137,8 @@ def run(config: RunConfig, command: list[str] | None = None) -> Run:
 
 
 _TABLES = ("pairs.parquet", "times.parquet")
+TIME_ORDER = ["repeat", "block", "order", "method", "item", "stage"]
+"""Of the rows of times.parquet."""
 
 
 def _at_built_in_size(config: RunConfig, methods: Mapping[str, MethodConfig]) -> RunConfig:
@@ -169,6 +172,7 @@ def _manifest(config: RunConfig, command: list[str], dataset: DataSet, methods: 
             dataset.sequences_expected,
             dataset.pairs_expected,
             [pair.name for pair in dataset.pairs],
+            _whole(dataset),
         ),
         identity=_identity(config, dataset, methods),
         sessions=[conditions(machine, versions)],
@@ -183,6 +187,15 @@ def _manifest(config: RunConfig, command: list[str], dataset: DataSet, methods: 
         git=host.git_commit(Path(__file__).parent),
         rows_expected=len(methods) * len(dataset.pairs),
     )
+
+
+def _whole(dataset: DataSet) -> WholeRecord | None:
+    """What the manifest says of the data set that a shard is part of."""
+    whole = dataset.whole
+    if whole is None:
+        return None
+    names = [pair.name for pair in whole.pairs]
+    return WholeRecord(whole.shard, whole.digest, whole.note, whole.sequences_expected, whole.pairs_expected, names)
 
 
 def _continued(wanted: Manifest, earlier: Manifest) -> Manifest:
@@ -306,8 +319,8 @@ def _evaluate(
             "delete its folder parts/rows and repeat the command with this run_dir"
         )
     mixed = len(manifest.sessions) > 1
-    pairs = _marked(pairs, mixed)
-    times = _marked(_times(store, dataset, infos, config, pairs), mixed)
+    pairs = marked(pairs, mixed)
+    times = marked(_times(store, dataset, infos, config, pairs), mixed)
     write_parquet(store.directory / "pairs.parquet", pairs)
     write_parquet(store.directory / "times.parquet", times)
     if len(swept):
@@ -329,7 +342,7 @@ def _evaluate(
     return _report(config, dataset, store, manifest, phases, times.loc[own, "ms"].sum() / 1e3 if whole else None)
 
 
-def _marked(rows: pd.DataFrame, mixed: bool) -> pd.DataFrame:
+def marked(rows: pd.DataFrame, mixed: bool) -> pd.DataFrame:
     """In a run of several sessions every row says of which it is; rows of the first were written without."""
     if not mixed:
         return rows.drop(columns="session", errors="ignore")
@@ -356,7 +369,7 @@ def _report(
         pairs = read_parquet(store.directory / "pairs.parquet")
         drawings = draw_run(dataset, pairs, entries(manifest), config.protocol, store, config.seed)
     phases.end("drawings")
-    finished = _render(store.directory, drawings, dataset, config.reference)
+    finished = render_with(store.directory, drawings, dataset, config.reference)
     phases.end("report")
     if "evaluate" in phases.seconds:
         log.info("%s", account(phases.seconds, stages_s))
@@ -412,18 +425,19 @@ def render(directory: Path, reference: str | None = None, latex_columns: Sequenc
     """
     finished_manifest(directory)
     with locked(directory / LOCK):
-        found = _render(directory, reference=reference, latex_columns=latex_columns)
+        found = render_with(directory, reference=reference, latex_columns=latex_columns)
         seal(directory)
     return found
 
 
-def _render(
+def render_with(
     directory: Path,
     drawings: Sequence[MatchDrawing] | None = None,
     dataset: DataSet | None = None,
     reference: str | None = None,
     latex_columns: Sequence[str] = (),
 ) -> Run:
+    """:func:`render` with drawings of matches, in a directory that nobody else works in."""
     found = read(directory, reference)
     cards = cards_of_run(directory, finished_manifest(directory), dataset)
     report = write_report(
@@ -534,8 +548,7 @@ def _times(
                 ).assign(repeat=0, block=-1, order=-1, height=0, width=0, session=pairs.get("session", 0))
             )
     times = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
-    order = ["repeat", "block", "order", "method", "item", "stage"]
-    return times.sort_values(order, kind="stable", ignore_index=True)
+    return times.sort_values(TIME_ORDER, kind="stable", ignore_index=True)
 
 
 def _now() -> str:

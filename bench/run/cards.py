@@ -10,8 +10,8 @@ from bench.core.errors import BenchError
 from bench.core.types import DataSet, Pair
 from bench.data.prepare import prepare_pair
 from bench.geometry.solve import estimate_repeatedly
-from bench.report.cards import Budget, Cards, Packer, budget, merge
-from bench.run.evaluation import Entry, entries, solve_stored
+from bench.report.cards import Budget, Cards, Packer, merge
+from bench.run.evaluation import Entry, cards_budget, entries, solve_stored
 from bench.run.extraction import Item, items_of, prepare_item
 from bench.run.manifest import Manifest
 from bench.run.recorded import recorded_dataset
@@ -59,7 +59,7 @@ def _add(dataset: DataSet, manifest: Manifest, store: RunStore, covered: set[str
     """Write the cards of the sequences that have none."""
     protocol, methods = manifest.protocol_config(), entries(manifest)
     items = {item.key: item for item in items_of(dataset, protocol.image)}
-    of_cards = budget(len(items), len(dataset.pairs), len(methods))
+    of_cards = cards_budget(dataset, protocol.image, len(methods))
     for number, sequence in enumerate(dict.fromkeys(pair.sequence for pair in dataset.pairs)):
         pairs = [pair for pair in dataset.pairs if pair.sequence == sequence]
         if not covered.issuperset(pair.name for pair in pairs):

@@ -25,7 +25,7 @@ from bench.run.extraction import Item, items_of, prepare_item, stage_rows
 from bench.run.manifest import Manifest
 from bench.run.pair import Row, measure_pair
 from bench.run.store import Extraction, RunStore
-from bench.schema import EstimatorSweepConfig, MatcherConfig, ProtocolConfig
+from bench.schema import EstimatorSweepConfig, ImageConfig, MatcherConfig, ProtocolConfig
 from bench.timing.host import available_cpus
 
 log = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ def evaluate_all(
     """
     items = {item.key: item for item in items_of(dataset, protocol.image)}
     sequences = list(dict.fromkeys(pair.sequence for pair in dataset.pairs))
-    of_cards = budget(len(items), len(dataset.pairs), len(methods))
+    of_cards = cards_budget(dataset, protocol.image, len(methods))
     tasks = {}
     for number, sequence in enumerate(sequences):
         path = store.part("rows", f"{number:05d}")
@@ -182,6 +182,12 @@ def evaluate_all(
             store.write_part("rows", path.stem, [row.cells() for row in found.rows])
             step(found.rows[0].sequence)
     return store.read_parts("rows"), store.read_parts("sweep")
+
+
+def cards_budget(dataset: DataSet, config: ImageConfig, n_methods: int) -> Budget:
+    """What a card may hold; of a shard as in the whole, so that merging changes none."""
+    whole = dataset if dataset.whole is None else replace(dataset, pairs=dataset.whole.pairs)
+    return budget(len(items_of(whole, config)), len(whole.pairs), n_methods)
 
 
 def _say_expected(pairs: Sequence[Pair], methods: Mapping[str, Entry], store: RunStore, jobs: int) -> None:

@@ -31,8 +31,43 @@ class ProtocolRecord:
 
 
 @dataclass(frozen=True)
+class WholeRecord:
+    """The data set that a shard is part of: `shard` is its number and count, the rest as in :class:`DatasetRecord`."""
+
+    shard: str
+    digest: str
+    note: str = ""
+    sequences_expected: int | None = None
+    pairs_expected: int | None = None
+    pairs: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """A run that was merged into this one.
+
+    Attributes
+    ----------
+    shard : str
+        Number and count.
+    run : str
+        Name of its directory.
+    sessions : list of int
+        Places in this run's sessions of the conditions it was measured under.
+    """
+
+    shard: str
+    run: str
+    sessions: list[int] = field(default_factory=list)
+    started: str | None = None
+    finished: str | None = None
+    host: dict[str, Any] = field(default_factory=dict)
+    noise: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class DatasetRecord:
-    """The data set: its name, the digest of its pairs, and their names in order."""
+    """The data set: its name, the digest of its pairs, and their names in order; the whole where it is a shard."""
 
     name: str
     digest: str = ""
@@ -40,6 +75,7 @@ class DatasetRecord:
     sequences_expected: int | None = None
     pairs_expected: int | None = None
     pairs: list[str] = field(default_factory=list)
+    whole: WholeRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -150,6 +186,8 @@ class Manifest:
         Method -> images per second and how.
     noise : dict
         See :mod:`bench.timing.noise`.
+    shards : list of ShardRecord
+        The runs that were merged into this one, in the order of their numbers; empty otherwise.
     """
 
     protocol: ProtocolRecord
@@ -179,6 +217,7 @@ class Manifest:
     left_out: dict[str, str] = field(default_factory=dict)
     throughput: dict[str, Any] = field(default_factory=dict)
     noise: dict[str, Any] = field(default_factory=dict)
+    shards: list[ShardRecord] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:

@@ -160,7 +160,37 @@ class Form:
             raise ConfigError(f"{key}={value!r} is not possible; allowed: {self.what}")
 
 
-Constraint = Range | OneOf | Text | Found | Items | Door | Form
+MAX_SHARDS = 100_000
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    """Number and count of a shard, from ``k/n``.
+
+    Raises
+    ------
+    ValueError
+        If `text` is none.
+    """
+    found = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", text)
+    if found is None or not int(found[1]) <= int(found[2]) <= MAX_SHARDS:
+        raise ValueError(text)
+    return int(found[1]), int(found[2])
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Number and count of a shard: ``3/16``."""
+
+    what: str = "K/N, the K-th of N shards, such as 3/16"
+
+    def check(self, key: str, value: object) -> None:
+        try:
+            shard_of(str(value))
+        except ValueError:
+            raise ConfigError(f"{key}={value!r} is not possible; allowed: {self.what}") from None
+
+
+Constraint = Range | OneOf | Text | Found | Items | Door | Form | Shard
 
 
 def fields_of(schema: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from omegaconf import II, MISSING
 from bench.core.doors import Door
 from bench.core.errors import ConfigError
 from bench.schema.options import Subset
-from bench.schema.values import Found, Items, Name, Range, Seed, check_area
+from bench.schema.values import Found, Items, Name, Range, Seed, Shard, check_area
 
 ROTATIONS, SCALES = Range(-180, 180), Range(0.25, 4, "too little of the image would be left")
 Rotation = Annotated[float, ROTATIONS]
@@ -30,6 +30,9 @@ class DatasetConfig:
     """all | no_large (108 HPatches sequences) | i | v."""
     sequences: Annotated[list[Name], Items(1, 100_000)] | None = None
     """Only these sequences."""
+    shard: Annotated[str, Shard()] | None = None
+    """Only part K of N, such as 3/16: whole sequences, about as many pixels in each part, the same parts everywhere.
+    `bench merge` makes one run of the N runs; null: all."""
 
 
 @dataclass

@@ -18,7 +18,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from bench.core.doors import Door
-from bench.schema.checks import Form, Found, Items, OneOf, Range, fields_of
+from bench.schema.checks import Form, Found, Items, OneOf, Range, Shard, fields_of
 
 _PLAIN = {int: "whole number", float: "number", str: "text", bool: "true | false"}
 _PATHS = {"new": "folder", "folder": "existing folder", "file": "existing file", "any": "existing file or folder"}
@@ -126,6 +126,8 @@ def _takes(hint: Any) -> tuple[str, tuple[str, ...], bool]:
                 text = f"{' | '.join(words)}, or the name of another {extra.kind}"
             elif isinstance(extra, Range):
                 text = f"{text}, {_range(extra)}"
+            elif isinstance(extra, Shard):
+                text = extra.what
             elif isinstance(extra, Found):
                 text, path = _PATHS[extra.kind], True
             elif isinstance(extra, Form):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from bench.core.errors import ConfigError
 from bench.core.machine import memory_bytes, processors
-from bench.schema.checks import Form, Found, Items, OneOf, Range, Text
+from bench.schema.checks import Form, Found, Items, OneOf, Range, Shard, Text, shard_of
 
 BYTES_PER_PIXEL = 600
 """What a network needs for a pixel: input and output of a layer of 64 float32 channels, the map and the image."""
@@ -83,6 +83,7 @@ __all__ = [
     "Range",
     "Repeats",
     "Seed",
+    "Shard",
     "Share",
     "Side",
     "Streams",
@@ -92,4 +93,5 @@ __all__ = [
     "Thresholds",
     "Title",
     "check_area",
+    "shard_of",
 ]

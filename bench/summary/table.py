@@ -102,6 +102,9 @@ class Summary:
         The method that the others are compared with.
     sentences : tuple of str
         What was found, in words; see :mod:`bench.summary.verdict`. Empty without a manifest.
+    hosts : DataFrame or None
+        Of a run measured on hosts of several classes: the times of each, in the columns of ``table`` with ``host`` and
+        ``n_images`` before them; ``table`` then has none, since a median over several classes is that of their mix.
     """
 
     table: pd.DataFrame
@@ -109,6 +112,7 @@ class Summary:
     published: pd.DataFrame | None = None
     reference: str = ""
     sentences: tuple[str, ...] = ()
+    hosts: pd.DataFrame | None = None
 
     def wide(self, metrics: Sequence[str] | None = None) -> pd.DataFrame:
         """A table to read: a row per method and split, a column per metric, intervals in the cells.
@@ -184,11 +188,56 @@ def summarise(
         int(config.get("seed", 0) if seed is None else seed),
         reference or config.get("reference"),
     )
+    classes = host_classes(manifest)
+    if len(classes) > 1 and "session" in times:
+        summary = _by_host(summary, pairs, times, classes, protocol, config)
     extra = _throughput(manifest)
     table = pd.concat([summary.table, pd.DataFrame(extra, columns=list(TABLE))]) if extra else summary.table
     table = table.reset_index(drop=True)
     summary = replace(summary, table=table, published=compare(table, manifest, protocol))
     return replace(summary, sentences=verdict(summary, manifest))
+
+
+TIMED = (
+    *("latency_median_ms", "latency_p90_ms", "latency_p99_ms", "speedup", "match_ms", "estimate_ms"),
+    *(f"{stage}_ms" for stage in STAGES),
+)
+"""Metrics that depend on the class of the host."""
+
+
+def host_classes(manifest: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Classes of hosts that a run was measured on, by their fingerprint, and the sessions on each."""
+    found: dict[str, list[int]] = {}
+    for number, session in enumerate(manifest.get("sessions") or ()):
+        found.setdefault(str(session.get("host")), []).append(number)
+    return found
+
+
+def _by_host(
+    summary: Summary,
+    pairs: pd.DataFrame,
+    times: pd.DataFrame,
+    classes: Mapping[str, Sequence[int]],
+    protocol: ProtocolConfig,
+    config: Mapping[str, Any],
+) -> Summary:
+    """Move the times out of the table and measure them for each class of hosts apart."""
+    draws, seed = int(config.get("bootstrap_draws", 2000)), int(config.get("seed", 0))
+    settings = _Settings(protocol, draws, seed, summary.reference)
+    methods = list(dict.fromkeys(pairs["method"]))
+    rows: Rows = []
+    for host, sessions in classes.items():
+        here = times[times["session"].isin(sessions)]
+        pairs_here = pairs[pairs["session"].isin(sessions)] if "session" in pairs else pairs.iloc[:0]
+        images = {method: own for method in methods if len(own := image_times(here, method))}
+        for method in methods:
+            n_images = images[method]["item"].nunique() if method in images else 0
+            timed, _ = _times(method, images, machine(here), pairs_here, settings)
+            rows += [{"host": host, "n_images": n_images, **row} for row in timed]
+    hosts = pd.DataFrame(rows, columns=["host", "n_images", *TABLE])
+    table = summary.table[~summary.table["metric"].isin(TIMED)].reset_index(drop=True)
+    differences = summary.differences[summary.differences["metric"] != "speedup"].reset_index(drop=True)
+    return replace(summary, table=table, differences=differences, hosts=hosts)
 
 
 def check_reference(reference: str, methods: Iterable[str]) -> None:

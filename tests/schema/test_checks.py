@@ -18,7 +18,7 @@ from bench.core.doors import Door
 from bench.core.errors import ConfigError
 from bench.core.machine import processors
 from bench.schema import ImageConfig, LatencyConfig, NmsConfig, ProtocolConfig, RunConfig, check, inputs, register
-from bench.schema.checks import Constraint, Form, Found, Items, OneOf, Range, Text, fields_of
+from bench.schema.checks import Constraint, Form, Found, Items, OneOf, Range, Shard, Text, fields_of
 from bench.schema.identity import protocol_from
 from bench.schema.options import Option
 from bench.schema.values import max_side
@@ -81,7 +81,7 @@ def test_every_key_says_what_it_may_be(name: str) -> None:
         if int in types or float in types:
             assert any(isinstance(one, Range | OneOf) for one in found), f"{name}.{key} has no range"
         if str in types and key not in FREE:
-            assert any(isinstance(one, OneOf | Text | Form | Found | Door) for one in found), f"{name}.{key}"
+            assert any(isinstance(one, OneOf | Text | Form | Found | Shard | Door) for one in found), f"{name}.{key}"
         if any(typing.get_origin(part) is list for part in types) and key != "phases" and key != "unstated":
             assert any(isinstance(one, Items) for one in found), f"{name}.{key}: a list without a length"
         for one in found:
