@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from bench.geometry.solve import Matcher
     from bench.metrics.record import Column, Margin, Metric
     from bench.run.benchmark import Run
+    from bench.run.recommend import Recommended
     from bench.run.single import Image, Method
 
 # Here, so that it holds in every process before anything of this package can import OpenVINO.
@@ -73,6 +74,7 @@ _HOME = {
     "bench.geometry.solve": ("Matcher",),
     "bench.metrics.record": ("Column", "Margin", "Metric"),
     "bench.run.benchmark": ("Run",),
+    "bench.run.recommend": ("Recommended",),
 }
 __all__ = [
     "Column",
@@ -93,6 +95,7 @@ __all__ = [
     "Outcome",
     "Pair",
     "PairwiseMethod",
+    "Recommended",
     "Run",
     "Size",
     "StageTimes",
@@ -102,6 +105,7 @@ __all__ = [
     "compare",
     "evaluate",
     "load",
+    "recommend",
 ]
 
 
@@ -224,3 +228,32 @@ def load(run_dir: str | Path) -> Run:
     from bench.run.benchmark import read
 
     return read(Path(run_dir))
+
+
+def recommend(overrides: Sequence[str] = ()) -> Recommended:
+    """Say which configuration to ship, with the overrides one would type after ``bench recommend``.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        For example ``["dataset=hpatches", "margin=0.05", "limits.latency_ms=50"]``.
+
+    Returns
+    -------
+    bench.Recommended
+        The answer with its sentences, a row per configuration, all rows and times, and the path of the report.
+
+    Raises
+    ------
+    bench.core.errors.BenchError
+    TypeError
+        If `overrides` is one str instead of several.
+    """
+    from bench.config import check_inputs, compose
+    from bench.run.recommend import recommend
+
+    if isinstance(overrides, str):
+        raise TypeError(f"overrides is a list of str, such as [{overrides!r}]")
+    config = compose(overrides, "recommend")
+    check_inputs(config)
+    return recommend(config, ["recommend", *overrides])

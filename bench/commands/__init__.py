@@ -61,6 +61,12 @@ COMMANDS = {
         "bench merge 'runs=[results/shard_*]' run_dir=results/whole",
         "bench.commands.merge:MergeConfig",
     ),
+    "recommend": Command(
+        _JUDGE,
+        "which precision, runtime, size, keypoint budget and threads to ship",
+        "bench recommend margin=0.05 limits.latency_ms=50",
+        "bench.schema:RecommendConfig",
+    ),
     "report": Command(
         _JUDGE,
         "write tables, plots and the page of a finished run again",

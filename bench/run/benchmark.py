@@ -116,7 +116,7 @@ def run(config: RunConfig, command: list[str] | None = None) -> Run:
     for warning in dataset.warnings:
         log.warning("%s", warning)
     wanted = replace(_manifest(config, command or [], dataset, methods), left_out=left_out)
-    with _run_directory(config) as store:
+    with run_directory(config.results, config.run_dir) as store:
         manifest = store.open(wanted, config.allow_mixed)
         if manifest.complete:
             missing = [name for name in _TABLES if not (store.directory / name).is_file()]
@@ -465,10 +465,11 @@ def _methods(config: RunConfig) -> dict[str, MethodConfig]:
 
 
 @contextmanager
-def _run_directory(config: RunConfig) -> Iterator[RunStore]:
-    """The run directory under its lock; one that was made here goes again if nothing was measured."""
-    directory = new_directory(Path(config.results)) if config.run_dir is None else Path(config.run_dir)
-    made = config.run_dir is None or not directory.exists()
+def run_directory(results: str, run_dir: str | None, prefix: str = "") -> Iterator[RunStore]:
+    """The run directory under its lock, a new one in `results` without `run_dir`; one that was made here goes again if
+    nothing was measured."""
+    directory = new_directory(Path(results), prefix) if run_dir is None else Path(run_dir)
+    made = run_dir is None or not directory.exists()
     store = RunStore(directory)
     with locked(directory / LOCK):
         resumable(directory)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
 
 from bench.core.errors import WorkerError
@@ -46,11 +47,17 @@ class Entry:
     has_descriptors, pairwise : bool
     matcher : MatcherConfig or None
         Of the method, instead of the protocol's.
+    source : str or None
+        Name under which the store has its features; None: that of the method.
+    max_keypoints : int
+        Best of those features that are used; 0: all.
     """
 
     has_descriptors: bool
     pairwise: bool = False
     matcher: MatcherConfig | None = None
+    source: str | None = None
+    max_keypoints: int = 0
 
 
 def entries(manifest: Manifest) -> dict[str, Entry]:
@@ -77,6 +84,8 @@ class _Task:
     seed: int
     budget: Budget | None = None
     """Of the cards; None: none are made."""
+    frame: ImageConfig | None = None
+    """Images in whose pixels errors in source pixels are measured instead; None: the source's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +129,8 @@ def evaluate_all(
     seed: int,
     jobs: int,
     timeout_s: float | None = None,
+    with_cards: bool = True,
+    frame: ImageConfig | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Match, estimate and measure every pair with every method; finished sequences of an earlier try are kept.
 
@@ -133,6 +144,11 @@ def evaluate_all(
         Processes; the rows do not depend on it, apart from times.
     timeout_s : float, optional
         With several processes: time for one sequence.
+    with_cards : bool
+        Make the cards of the page.
+    frame : ImageConfig, optional
+        For a protocol that measures corner errors in source pixels: measure them in the pixels of the images that these
+        settings make of the sources.
 
     Returns
     -------
@@ -148,7 +164,7 @@ def evaluate_all(
     """
     items = {item.key: item for item in items_of(dataset, protocol.image)}
     sequences = list(dict.fromkeys(pair.sequence for pair in dataset.pairs))
-    of_cards = cards_budget(dataset, protocol.image, len(methods))
+    of_cards = cards_budget(dataset, protocol.image, len(methods)) if with_cards else None
     tasks = {}
     for number, sequence in enumerate(sequences):
         path = store.part("rows", f"{number:05d}")
@@ -164,6 +180,7 @@ def evaluate_all(
                 store.directory,
                 seed,
                 of_cards,
+                frame,
             )
     if protocol.keypoints.max == 0 and protocol.matcher.kind != "none":
         waiting = [pair for task in tasks.values() for pair in task.pairs]
@@ -255,6 +272,9 @@ def _evaluate_pair(
 ) -> None:
     image_ref, image_target = images[pair.reference.key], images[pair.target.key]
     prepared = prepare_pair(pair, image_ref, image_target, task.protocol.image)
+    if task.frame is not None:
+        shown = prepare_item(task.items[pair.target.key], task.frame).T_source_to_evaluated
+        prepared = replace(prepared, T_target=image_target.T_source_to_evaluated @ np.linalg.inv(shown))
     if packer is not None:
         packer.begin(pair.name, image_ref, image_target, prepared.H_ref_to_target)
     for name, entry in task.methods.items():
@@ -265,6 +285,14 @@ def _evaluate_pair(
         found.rows.append(replace(row, method=name, outcome=Outcome.EXTRACTION_FAILED if failed else row.outcome))
         if task.sweep.estimators:
             found.swept.extend(sweep_pair(name, solved, task.sweep, task.seed))
+
+
+def best_of(features: Features | None, max_keypoints: int) -> Features | None:
+    """The best `max_keypoints` of an image's features (0: all), which come sorted from the best to the worst."""
+    if features is None or not 0 < max_keypoints < len(features):
+        return features
+    n, d = max_keypoints, features.descriptors
+    return Features(features.keypoints[:n], features.scores[:n], None if d is None else d[:n], features.size)
 
 
 class Extractions(Protocol):
@@ -325,7 +353,10 @@ def solve_stored(
     if entry.pairwise:
         found = store.read_extraction(method, pair.name).correspondences
         return solve_correspondences(prepared, found or Correspondences.none(), protocol), found is None
-    f_ref, f_target = (store.read_extraction(method, key).features for key in (pair.reference.key, pair.target.key))
+    f_ref, f_target = (
+        best_of(store.read_extraction(entry.source or method, key).features, entry.max_keypoints)
+        for key in (pair.reference.key, pair.target.key)
+    )
     failed = f_ref is None or f_target is None
     if f_ref is None or f_target is None:
         f_ref, f_target = (

@@ -18,6 +18,8 @@ SCHEMA_VERSION = 2
 NAME = "manifest.json"
 RUNNING: Literal["running"] = "running"
 COMPLETE: Literal["complete"] = "complete"
+RUN, RECOMMENDATION = "run", "recommendation"
+"""What a folder holds: a run, or the configurations that `bench recommend` measured."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,8 @@ class Manifest:
         Of the run directory.
     status : str
         ``running`` | ``complete``.
+    kind : str
+        ``run`` | ``recommendation``.
     identity : dict
         What must be equal for the run to be continued: digests of protocol, data set, methods, latency, estimator
         sweep; seed.
@@ -194,6 +198,7 @@ class Manifest:
     dataset: DatasetRecord
     schema_version: int = SCHEMA_VERSION
     status: str = RUNNING
+    kind: str = RUN
     identity: dict[str, str] = field(default_factory=dict)
     sessions: list[dict[str, str]] = field(default_factory=list)
     title: str = ""

@@ -45,7 +45,7 @@ from bench.core.records import record
 from bench.core.types import Correspondences, Features, Size, StageTimes
 from bench.metrics.columns import current
 from bench.report.cards import Cards
-from bench.run.manifest import NAME, SCHEMA_VERSION, Manifest, read_manifest, write_manifest
+from bench.run.manifest import NAME, RUN, SCHEMA_VERSION, Manifest, read_manifest, write_manifest
 
 PAIR_COLUMNS = ("method", "pair", "sequence", "split", "outcome")
 TIME_COLUMNS = ("method", "item", "stage", "repeat", "block", "ms")
@@ -131,6 +131,8 @@ def finished_manifest(directory: Path) -> Manifest:
         If `directory` holds no run, one that is not finished, or a damaged one.
     """
     manifest = read_manifest(directory)
+    if manifest.kind != RUN:
+        raise StoreError(f"{directory} holds a {manifest.kind}, not a run; its report is in it, and it is not compared")
     if not manifest.complete:
         raise StoreError(f"{directory} holds a run that is not finished; continue it with `bench run_dir={directory}`")
     return manifest
@@ -281,8 +283,8 @@ class RunStore:
         return [int(name) for name in names if name.isdigit()]
 
     def has_measurements(self) -> bool:
-        """Whether anything was extracted."""
-        return any(path.is_file() for path in (self.directory / "features").rglob("*"))
+        """Whether anything was extracted, here or in a store inside this one."""
+        return any(path.is_file() for path in self.directory.glob("**/features/**/*"))
 
     def open(self, manifest: Manifest, allow_mixed: bool = False) -> Manifest:
         """Start a run, or continue the one in the directory; the caller holds the directory's lock.
@@ -319,6 +321,8 @@ class RunStore:
             write_manifest(self.directory, manifest)
             return manifest
         earlier = read_manifest(self.directory)
+        if earlier.kind != manifest.kind:
+            raise StoreError(f"{self.directory} holds a {earlier.kind}, not a {manifest.kind}; choose another run_dir")
         changed = _differences(earlier.identity, manifest.identity)
         if changed:
             raise StoreError(

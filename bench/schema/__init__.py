@@ -49,6 +49,7 @@ from bench.schema.protocol import (
     ProtocolConfig,
     SiftConfig,
 )
+from bench.schema.recommend import GridConfig, LimitsConfig, RecommendConfig, TimingConfig
 from bench.schema.run import EstimatorSweepConfig, LatencyConfig, RunConfig, TimeoutsConfig
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "EstimatorConfig",
     "EstimatorSweepConfig",
     "FolderConfig",
+    "GridConfig",
     "HPatchesConfig",
     "HomographicAdaptationConfig",
     "HomographyMetricConfig",
@@ -73,6 +75,7 @@ __all__ = [
     "ImportedConfig",
     "KeypointsConfig",
     "LatencyConfig",
+    "LimitsConfig",
     "MatcherConfig",
     "MethodConfig",
     "ModelConfig",
@@ -83,12 +86,14 @@ __all__ = [
     "ProtocolConfig",
     "ProtocolNms",
     "ProtocolSift",
+    "RecommendConfig",
     "RotationScaleConfig",
     "RunConfig",
     "SelectedModel",
     "SiftConfig",
     "SuperPointConfig",
     "TimeoutsConfig",
+    "TimingConfig",
     "check",
     "inputs",
     "one_of",
@@ -109,3 +114,4 @@ def register() -> None:
     for name, method in METHOD_CONFIGS.items():
         store.store(group="method", name=f"schema_{name}", node=method)
     store.store(group="latency", name="schema", node=LatencyConfig)
+    store.store(group="grid", name="schema", node=GridConfig)

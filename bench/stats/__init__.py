@@ -40,18 +40,22 @@ from bench.stats.intervals import (
 )
 from bench.stats.kinds import COMPARISON_OF, DIFFERENCE_OF, INTERVAL_OF
 from bench.stats.noise import Z_95, OrderNoise, difference_noise, order_noise
+from bench.stats.noninferiority import DRAWS, BoundedGain, bounded_gain, sequences_needed
 
 __all__ = [
     "COMPARISON_OF",
     "DIFFERENCE_OF",
+    "DRAWS",
     "INTERVAL_OF",
     "Z_95",
+    "BoundedGain",
     "Comparison",
     "Decision",
     "Difference",
     "EarlyStopping",
     "Interval",
     "OrderNoise",
+    "bounded_gain",
     "clopper_pearson",
     "cluster_codes",
     "cluster_weights",
@@ -75,6 +79,7 @@ __all__ = [
     "quantile_ratio",
     "ratio_comparison",
     "required_clusters",
+    "sequences_needed",
     "share_comparison",
     "share_difference",
     "share_interval",

@@ -389,7 +389,7 @@ def share_comparison(
     draws, seed : int
         Not used; every kind of comparison takes the same arguments.
     """
-    d, codes = _minus(candidate, reference, codes)
+    d, codes = differences(candidate, reference, codes)
     if not len(d):
         return constant(NO_DIFFERENCE)
     found = moments(d, codes)
@@ -426,7 +426,7 @@ def mean_comparison(
 
     Two infinite values do not differ. Arguments as :func:`share_comparison`, values of any size.
     """
-    d, codes = _minus(candidate, reference, codes)
+    d, codes = differences(candidate, reference, codes)
     if not len(d):
         return constant(NO_DIFFERENCE)
     if not np.isfinite(d).all():
@@ -468,7 +468,7 @@ def _flat(values: ArrayLike, codes: Ints) -> tuple[Floats, Ints]:
     return x[keep], np.asarray(codes)[keep]
 
 
-def _minus(candidate: ArrayLike, reference: ArrayLike, codes: Ints) -> tuple[Floats, Ints]:
+def differences(candidate: ArrayLike, reference: ArrayLike, codes: Ints) -> tuple[Floats, Ints]:
     """Differences of the means over repeats, and the clusters of the rows that have both."""
     a, b = (np.asarray(side, dtype=np.float64) for side in (candidate, reference))
     a, b = (side.mean(axis=1) if side.ndim == 2 else side for side in (a, b))

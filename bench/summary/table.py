@@ -617,6 +617,29 @@ def _latency(ms: ArrayLike, blocks: NDArray[np.int64], q: float, disturbed: pd.D
     return Interval(found.value, low, high)
 
 
+def latency(times: pd.DataFrame, method: str) -> tuple[float, float, float]:
+    """Median time of an extraction in ms with its 95 % interval, widened by how much the machine was disturbed."""
+    own = image_times(times, method)
+    found = _latency(own["ms"].to_numpy(np.float64), own["block"].to_numpy(), 0.5, machine(times))
+    return found.value, found.low, found.high
+
+
+def speedup(times: pd.DataFrame, reference: str, method: str, seed: int = 0) -> tuple[float, float, float]:
+    """Ratio of the medians of reference and method with its 95 % interval.
+
+    Over blocks where the two were interleaved, so that a slow minute cancels; else from the intervals of both times.
+    """
+    (a, blocks_a), (b, blocks_b) = (
+        (own["ms"].to_numpy(np.float64), own["block"].to_numpy())
+        for own in (image_times(times, reference), image_times(times, method))
+    )
+    if not np.isin(blocks_b, blocks_a).any():
+        one, other = latency(times, reference), latency(times, method)
+        return one[0] / other[0], one[1] / other[2], one[2] / other[1]
+    found = ratio_comparison(a, blocks_a, b, blocks_b, 0.5, seed=seed)
+    return found.value, *found.limits(1 - ALPHA)
+
+
 def _best_pairs(
     by_method: Mapping[str, pd.DataFrame], found: Mapping[str, Mapping[str, Measure]], settings: _Settings
 ) -> dict[str, set[str]]:

@@ -301,3 +301,61 @@ def repeatability_bars(table: pd.DataFrame, labels: Labels, order: Sequence[str]
             ax.grid(visible=False, axis="y")
         axes[0].invert_yaxis()
     return fig
+
+
+_MARKERS = "osD^v<>Pp"
+
+
+def tradeoff(table: pd.DataFrame, metric: str, margin: float, chosen: str | None = None) -> Figure:
+    """Draw the metric of configurations against their median time, with 95 % intervals and the best trade-offs.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns configuration, method, size, max_keypoints, threads, state, accuracy and latency_ms, the last two with
+        ``_low`` and ``_high``. Filled: the reference and what is shown to be non-inferior to it.
+    metric : str
+        Name of the vertical axis.
+    margin : float
+        A dashed line lies this much below the reference.
+    chosen : str, optional
+        Configuration with a ring around it.
+    """
+    with styled():
+        fig, (ax,) = figure(9.2, 5.0)
+        if not len(table):
+            note_empty(ax, "no configuration has both an accuracy and a time")
+            return fig
+        settings = list(dict.fromkeys(zip(table["size"], table["max_keypoints"], table["threads"], strict=True)))
+        points = table[["latency_ms", "accuracy"]].to_numpy(np.float64)
+        for row, point in zip(records(table), points, strict=True):
+            filled = row["state"] in ("reference", "non-inferior")
+            colour = look(row["method"]).colour
+            place = settings.index((row["size"], row["max_keypoints"], row["threads"]))
+            threads = f"{row['threads']} thread{'' if row['threads'] == 1 else 's'}"
+            ax.errorbar(
+                float(point[0]),
+                float(point[1]),
+                xerr=_arms({"value": point[0], "low": row["latency_ms_low"], "high": row["latency_ms_high"]}),
+                yerr=_arms({"value": point[1], "low": row["accuracy_low"], "high": row["accuracy_high"]}),
+                fmt=_MARKERS[place % len(_MARKERS)],
+                color=colour,
+                markersize=8,
+                markerfacecolor=colour if filled else "white",
+                elinewidth=1.2,
+                capsize=2.5,
+                zorder=3,
+                label=f"{row['method']}, {row['size']}, {row['max_keypoints']}, {threads}",
+            )
+            if row["configuration"] == chosen:
+                ax.plot(*point, "o", markersize=17, markerfacecolor="none", markeredgecolor=INK, zorder=2)
+            if row["state"] == "reference":
+                ax.axhline(point[1] - margin, color=MUTED, linestyle="--", linewidth=1.0)
+        _front(ax, points)
+        ax.set_xscale("log")
+        ax.set_xlabel("median time per image (ms, log scale)")
+        ax.set_ylabel(_title(metric))
+        ax.set_xlim(points[:, 0].min() / 1.6, points[:, 0].max() * 1.6)
+        plain_log_ticks(ax)
+        fig.legend(loc="outside right upper")
+    return fig
