@@ -559,7 +559,7 @@ class _Walk:
                     )
                 image = self._image(size)
                 protocol, frame = replace(self.protocol, image=image), None
-                if size != self.first.setting.size:
+                if size != self.first.setting.size and protocol.homography.per_short_side_px is None:
                     homography = replace(protocol.homography, frame=Frame.source)
                     frame = None if protocol.homography.frame == Frame.source else self._image(self.first.setting.size)
                     protocol = replace(protocol, homography=homography)

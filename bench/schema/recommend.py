@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from omegaconf import MISSING
 
 from bench.core.errors import ConfigError
-from bench.core.types import Size
 from bench.schema.checks import check
 from bench.schema.methods import ModelConfig
 from bench.schema.options import ResizePolicy
@@ -32,6 +31,8 @@ class GridConfig:
     """Threads per method; 0: all usable cores, at most 8."""
 
     def __post_init__(self) -> None:
+        from bench.core.types import Size  # brings NumPy, which help and completion do without
+
         for text in self.sizes:
             if not str(text).isdecimal():
                 try:
@@ -119,6 +120,8 @@ def sized(image: ImageConfig, text: str) -> ImageConfig:
         multiples of 8. ``480x640``: HEIGHTxWIDTH, by the protocol's policy if it has one for a shape, else
         ``cover_crop``.
     """
+    from bench.core.types import Size
+
     if text.isdecimal():
         short = int(text)
         if image.policy not in _WITH_SIZE:
