@@ -24,6 +24,7 @@ from bench.schema.options import (
     PrecisionHint,
     Runtime,
     Weights,
+    Winograd,
 )
 from bench.schema.protocol import (
     Border,
@@ -205,12 +206,18 @@ class _Able:
     hints: tuple[PrecisionHint, ...] = (PrecisionHint.f32,)
     full: bool = False
     """All outputs of the exported graph."""
+    winograd: bool = False
+    """Other ways to compute its convolutions than its own choice."""
 
+
+_HALF = (PrecisionHint.f32, PrecisionHint.f16, PrecisionHint.bf16)
 
 _ABLE = {
     Runtime.tensorflow: _Able(full=True),
     Runtime.openvino: _Able(tuple(Weights), tuple(PrecisionHint), full=True),
     Runtime.onnxruntime: _Able(),
+    Runtime.mnn: _Able(tuple(Weights), _HALF, winograd=True),
+    Runtime.ncnn: _Able(hints=_HALF, winograd=True),
 }
 
 
@@ -219,7 +226,7 @@ class SuperPointConfig(MethodConfig):
     """SuperPoint or MagicPoint under a runtime."""
 
     backend: Runtime = MISSING
-    """tensorflow | openvino | onnxruntime."""
+    """tensorflow | openvino | onnxruntime | mnn | ncnn."""
     model: ModelConfig = field(default_factory=SelectedModel)
     graph: Graph = Graph.sparse
     """sparse (only prob and descriptors_raw are computed) | full (all outputs of the exported graph; tensorflow and
@@ -227,9 +234,9 @@ class SuperPointConfig(MethodConfig):
     descriptors: bool = True
     """False: detector only."""
     weights: Weights = Weights.f32
-    """Weights in the IR: f32 | f16 (compressed) | int8 (NNCF post-training quantisation); OpenVINO only."""
+    """As stored: f32 | f16 | int8; OpenVINO (int8 by NNCF's post-training quantisation) and MNN (8-bit weights)."""
     inference_precision: PrecisionHint = PrecisionHint.f32
-    """OpenVINO's hint: f32 | f16 | bf16 | auto (what the plugin prefers)."""
+    """f32 | f16 | bf16 (OpenVINO, MNN, ncnn) | auto (OpenVINO: what the plugin prefers)."""
     accuracy_control: bool = False
     """int8 only: revert layers until the per-pair success probability drops by at most `max_drop`."""
     max_drop: Share = 0.01
@@ -239,6 +246,9 @@ class SuperPointConfig(MethodConfig):
     """Device of OpenVINO; the other runtimes compute on the CPU."""
     num_streams: Streams | None = None
     """Requests that OpenVINO computes side by side; null: what it takes for the hint."""
+    winograd: Winograd = Winograd.auto
+    """mnn and ncnn, 3x3 convolutions: auto (what the runtime chooses) | small (Winograd's F(2x2, 3x3) at most, whose
+    rounding is that of direct sums) | off (direct sums)."""
     nms: NmsConfig = field(default_factory=ProtocolNms)
     min_probability: Probability = II("protocol.keypoints.min_probability")
     border_px: Border = II("protocol.keypoints.border_px")
@@ -255,6 +265,9 @@ class SuperPointConfig(MethodConfig):
                 f"backend={self.backend} runs with weights {' or '.join(able.weights)} and inference_precision "
                 f"{' or '.join(able.hints)}, got {self.weights} and {self.inference_precision}; use backend=openvino"
             )
+        if self.winograd != Winograd.auto and not able.winograd:
+            able_to = " and ".join(runtime for runtime, able in _ABLE.items() if able.winograd)
+            raise ConfigError(f"backend={self.backend} has no choice of winograd={self.winograd}; {able_to} have")
         if self.graph == Graph.full and not able.full:
             raise ConfigError(
                 f"backend={self.backend} computes the sparse graph; graph=full runs under "

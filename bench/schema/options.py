@@ -204,6 +204,8 @@ class Runtime(Option):
     tensorflow = "tensorflow"
     openvino = "openvino"
     onnxruntime = "onnxruntime"
+    mnn = "mnn"
+    ncnn = "ncnn"
 
 
 class Graph(Option):
@@ -235,6 +237,14 @@ class PrecisionHint(Option):
     f16 = "f16"
     bf16 = "bf16"
     auto = "auto"
+
+
+class Winograd(Option):
+    """How far 3x3 convolutions may be computed by Winograd's algorithm."""
+
+    auto = "auto"
+    small = "small"
+    off = "off"
 
 
 class PerformanceHint(Option):

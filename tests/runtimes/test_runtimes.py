@@ -26,8 +26,8 @@ def needs(package: str, backend: str, **keys: Any) -> Any:
     return pytest.param(backend, keys, id=name, marks=[pytest.mark.extras, absent])
 
 
-METHODS = [needs("onnxruntime", "onnxruntime")]
-FILES = [needs("onnxruntime", "onnxruntime")]
+METHODS = [needs("onnxruntime", "onnxruntime"), needs("MNN", "mnn", winograd="small"), needs("ncnn", "ncnn")]
+FILES = [needs("onnxruntime", "onnxruntime"), needs("MNN", "mnn", winograd="small")]
 """Runtimes that run a user's ONNX file."""
 
 
