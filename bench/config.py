@@ -16,6 +16,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from bench import schema
 from bench.commands import schema_of
 from bench.core import presets
+from bench.core.doors import importable
 from bench.core.errors import BenchError, ConfigError
 from bench.core.resources import resource
 from bench.schema import DatasetConfig, MethodConfig, check, inputs
@@ -239,6 +240,7 @@ def validated(config: DictConfig, overrides: Sequence[str] = ()) -> Any:
         _refuse_unknown(config, "")
         OmegaConf.resolve(config)
         named = {found[1] for found in map(_METHOD_OVERRIDE.match, overrides) if found}
+        absent = []
         for name, method in (config.get("methods") or {}).items():
             Text(200, False, "a method's name").check("methods", name)
             if name in ("add", "drop"):
@@ -256,7 +258,11 @@ def validated(config: DictConfig, overrides: Sequence[str] = ()) -> Any:
                 OmegaConf.to_object(method)
             except ConfigError as error:
                 raise ConfigError(f"methods.{name}: {error}") from None
+            if method.get("only_with") is not None and name not in named and not importable(method.only_with):
+                absent.append(name)
         made: Any = OmegaConf.to_object(config)
+        for name in absent:
+            del made.methods[name]
         if hasattr(made, "methods") and not made.methods:
             raise ConfigError(
                 "methods is empty; choose a preset such as methods=default, or add one with +method@methods.X=X"

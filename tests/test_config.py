@@ -53,7 +53,7 @@ def test_every_yaml_file_is_a_group_choice_a_command_or_shared() -> None:
 
 
 def test_methods_are_added_and_removed_in_hydras_way() -> None:
-    config = run_config("+method@methods.akaze=akaze", "~methods.orb")
+    config = run_config("+method@methods.akaze=akaze", "~methods.orb", "~methods.superpoint_mnn_fp32")
     assert list(config.methods) == ["superpoint_tf", "superpoint_ov_fp32", "superpoint_ov_fp16", "sift", "akaze"]
     assert isinstance(config.methods["akaze"], OpenCVConfig)
     assert isinstance(config.methods["superpoint_tf"], SuperPointConfig)
@@ -141,4 +141,15 @@ def test_a_misspelt_method_is_refused_with_the_one_that_was_meant(overrides: lis
     ],
 )
 def test_a_row_of_its_own_may_have_its_own_name(overrides: list[str]) -> None:
-    assert len(run_config(*overrides).methods) == 6
+    assert set(run_config(*overrides).methods) - set(run_config().methods) == {
+        overrides[0].removeprefix("+method@methods.").partition("=")[0]
+    }
+
+
+def test_a_row_of_a_preset_is_there_only_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a word; a row that is named stays, so that it is refused for what it lacks."""
+    monkeypatch.setattr("bench.config.importable", lambda name: name != "MNN")
+    assert "superpoint_mnn_fp32" not in run_config().methods
+    assert "superpoint_mnn_fp32" in run_config("methods.superpoint_mnn_fp32.winograd=small").methods
+    monkeypatch.setattr("bench.config.importable", lambda name: True)
+    assert list(run_config().methods)[3] == "superpoint_mnn_fp32"

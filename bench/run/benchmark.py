@@ -486,10 +486,11 @@ def run_directory(results: str, run_dir: str | None, prefix: str = "") -> Iterat
 
 def _identity(config: RunConfig, dataset: DataSet, methods: Mapping[str, MethodConfig]) -> dict[str, str]:
     """What must be equal for a run to be continued."""
+    neither = {"optional": None, "only_with": None}  # says whether a method runs, not how
     return {
         "protocol": protocol_hash(config.protocol),
         "dataset": dataset.digest,
-        "methods": _digest({name: asdict(method) | {"optional": None} for name, method in methods.items()}),
+        "methods": _digest({name: asdict(method) | neither for name, method in methods.items()}),
         "latency": _digest(asdict(config.latency)),
         "estimator_sweep": _digest(asdict(config.estimator_sweep)),
         "seed": str(config.seed),

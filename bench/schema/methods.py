@@ -196,6 +196,9 @@ class MethodConfig:
     optional: bool | None = None
     """True: left out, with a note, where the host cannot run it; false: the command is refused there. null: true for a
     method that only a preset brings, false for one that the command line names."""
+    only_with: Name | None = None
+    """A Python package without which the row of a preset is not there, without a note; one that the command line names
+    stays, and is refused."""
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ def real_run(folder: Path, name: str, *overrides: str) -> Evidence:
             "dataset.sequences=[i_moon,v_astronaut,v_chelsea]",
             "protocol.image.short_side=240",
             "~methods.superpoint_tf",
+            "~methods.superpoint_mnn_fp32",
             "~methods.sift",
             "~methods.orb",
             *overrides,

@@ -158,6 +158,7 @@ def test_parity_of_every_pair(hpatches: Path, tmp_path: Path) -> None:
         "protocol.estimator.repeats=2",
         "layer_images=0",
         "~methods.superpoint_ov_fp16",
+        "~methods.superpoint_mnn_fp32",
         "threads=1",
     )
     page = Path(said.strip().splitlines()[-1].removeprefix("page: "))

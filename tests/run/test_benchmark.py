@@ -47,7 +47,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(place: Path, *overrides: str) -> list[str]:
     grid = [text.format(conf=place / "conf") for text in GRID]
-    removed = ["~methods.superpoint_tf", "~methods.superpoint_ov_fp32", "~methods.superpoint_ov_fp16"]
+    removed = [f"~methods.superpoint_{form}" for form in ("tf", "ov_fp32", "ov_fp16", "mnn_fp32")]
     return [sys.executable, "-m", "bench", *removed, *DATA, *grid, *overrides]
 
 
