@@ -170,17 +170,17 @@ class _Session:
         self._network.resizeTensor(self._input, shape)
         self._network.resizeSession(self._session)
         outputs = self._network.getSessionOutputAll(self._session)
-        self._outputs = {name: (tensor, _host(mnn, tensor)) for name, tensor in outputs.items()}
-        self._image = _host(mnn, self._input)
+        self._outputs = {name: (tensor, _Host(mnn, tensor)) for name, tensor in outputs.items()}
+        self._image = _Host(mnn, self._input)
 
     def run(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Outputs by name, valid until the next call."""
-        self._image.getNumpyData()[...] = images
-        self._input.copyFrom(self._image)
+        np.asarray(self._image)[...] = images
+        self._input.copyFrom(self._image.tensor)
         self._network.runSession(self._session)
         for tensor, host in self._outputs.values():
-            tensor.copyToHostTensor(host)
-        return {name: host.getNumpyData() for name, (_, host) in self._outputs.items()}
+            tensor.copyToHostTensor(host.tensor)
+        return {name: np.asarray(host) for name, (_, host) in self._outputs.items()}
 
     def memory_mb(self) -> float:
         """Memory of weights and buffers, as MNN counts it."""
@@ -192,11 +192,17 @@ class _Session:
         return int(found.view(np.int32))
 
 
-def _host(mnn: Any, tensor: Any) -> Any:
-    """A tensor of this process with the shape of one of a session, channels first as the ONNX file has them."""
-    shape = tensor.getShape()
-    blank = np.zeros(shape, np.float32)
-    return mnn.Tensor(shape, mnn.Halide_Type_Float, blank, mnn.Tensor_DimensionType_Caffe)
+class _Host:
+    """A tensor of this process with the shape of one of a session, channels first as the ONNX file has them.
+
+    ``np.asarray`` gives its memory and keeps it alive; the array that MNN itself gives does not.
+    """
+
+    def __init__(self, mnn: Any, tensor: Any) -> None:
+        shape = tensor.getShape()
+        blank = np.zeros(shape, np.float32)
+        self.tensor = mnn.Tensor(shape, mnn.Halide_Type_Float, blank, mnn.Tensor_DimensionType_Caffe)
+        self.__array_interface__ = self.tensor.getNumpyData().__array_interface__
 
 
 def executed(path: Path, image: str, hint: str, winograd: str, size: Size = _PROBE) -> tuple[str, str]:

@@ -54,7 +54,7 @@ def test_smaller_weights_are_another_file(make: Make, image: EvaluatedImage, wei
     a, b = whole.tensors(image)[1], small.tensors(image)[1]
     assert 0 < np.abs(a["prob"] - b["prob"]).max() < 0.2
     label = small.info().precision["label"]
-    assert label == {"f16": "FP16 weights, f32 compute", "int8": "INT8 model, f32 compute"}[weights]
+    assert label == {"f16": "FP16 weights, f32 compute", "int8": "INT8 model, f32 100 % compute"}[weights]
 
 
 @pytest.mark.parametrize("hint", ["f16", "bf16"])
