@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -19,7 +21,8 @@ from bench.run.benchmark import _times
 from bench.run.evaluation import Entry, evaluate_all, resolve_jobs
 from bench.run.extraction import items_of, prepare_item
 from bench.run.store import Extraction, RunStore
-from bench.schema import EstimatorSweepConfig, RunConfig
+from bench.schema import EstimatorSweepConfig, ImageConfig, RunConfig
+from bench.schema.options import Frame, ResizePolicy
 
 METHODS = {"sift": Entry(has_descriptors=True), "orb": Entry(has_descriptors=True)}
 
@@ -81,6 +84,41 @@ def test_every_file_of_features_is_read_once(stored: Stored, monkeypatch: pytest
     assert sorted(zip(first["method"], first["item"], strict=True)) == sorted(
         (name, item.key) for name in METHODS for item in images
     )
+
+
+def evaluated(stored: Stored, name: str, entries: dict[str, Entry], source: bool, frame: ImageConfig | None) -> Any:
+    """Corner errors of each method, as (pairs, repeats)."""
+    protocol = stored.config.protocol
+    if source:
+        protocol = replace(protocol, homography=replace(protocol.homography, frame=Frame.source))
+    store = RunStore(stored.folder / name)
+    store.directory.mkdir()
+    (store.directory / "features").symlink_to(stored.folder / "features")
+    rows, _ = evaluate_all(
+        stored.dataset, entries, protocol, EstimatorSweepConfig(), store, 3, 1, with_cards=False, frame=frame
+    )
+    assert not (store.directory / "parts/cards").exists()
+    return {name: np.stack(list(own["corner_errors_px"])) for name, own in rows.groupby("method")}
+
+
+def test_errors_in_the_frame_of_another_size_are_scaled_exactly(stored: Stored) -> None:
+    """Images of 120 px measured in the pixels of 240 px: each error counts double, in their own frame once."""
+    image = stored.config.protocol.image
+    plain = evaluated(stored, "plain", METHODS, False, None)
+    own = evaluated(stored, "own", METHODS, True, image)
+    doubled = evaluated(stored, "double", METHODS, True, replace(image, policy=ResizePolicy.short_side, short_side=240))
+    for name, errors in plain.items():
+        np.testing.assert_allclose(own[name], errors, rtol=1e-9)
+        np.testing.assert_allclose(doubled[name], 2 * errors, rtol=1e-9)
+
+
+def test_several_budgets_read_one_extraction(stored: Stored) -> None:
+    entries = {f"sift_{n}": Entry(True, source="sift", max_keypoints=n) for n in (0, 20, 10**6)}
+    found = evaluated(stored, "budgets", entries, False, None)
+    whole = evaluated(stored, "whole", {"sift": Entry(True)}, False, None)["sift"]
+    np.testing.assert_array_equal(found["sift_0"], whole)
+    np.testing.assert_array_equal(found["sift_1000000"], whole)
+    assert not np.array_equal(found["sift_20"], whole)
 
 
 def test_stage_times_are_those_of_the_features_where_their_parts_are_missing(stored: Stored) -> None:

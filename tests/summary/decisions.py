@@ -86,7 +86,7 @@ def grid(margin: float) -> dict[str, list[float]]:
     hair = margin + 0.001
     return {
         "all at the margin": [hair] * 20,
-        "one at the margin, others far": [hair] + [min(4 * margin, 0.6)] * 19,
+        "one at the margin, others far": [hair] + [min(4 * margin, 0.9)] * 19,
         "half good, half at the margin": [0.0] * 10 + [hair] * 10,
         "a staircase": [step * margin for step in (0, 0.25, 0.5, 1.02, 1.5) for _ in range(4)],
         "all good": [0.0] * 20,
