@@ -39,7 +39,10 @@ class GridConfig:
                     Size.parse(str(text))
                 except ValueError as error:
                     raise ConfigError(f"grid.sizes: {error}, or a short side such as 480") from None
-            check(sized(ImageConfig(), str(text)), f"grid.sizes={text}: protocol.image")
+            try:
+                check(sized(ImageConfig(), str(text)), "protocol.image")
+            except ConfigError as error:
+                raise ConfigError(f"grid.sizes={text}: {error}") from None
         if 0 in self.max_keypoints:
             raise ConfigError("grid.max_keypoints has 0, which is no budget; allowed: whole numbers of at least 1")
 

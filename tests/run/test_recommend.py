@@ -91,6 +91,8 @@ def command(folder: Path, *more: str) -> list[str]:
         "dataset=photos",
         "dataset.viewpoint_sequences=4",
         "dataset.illumination_sequences=3",
+        "dataset.height=240",
+        "dataset.width=320",
         "grid.sizes=[160,96]",
         "grid.max_keypoints=[200,100]",
         "grid.thread_counts=[1]",
@@ -106,7 +108,7 @@ def command(folder: Path, *more: str) -> list[str]:
 
 def run(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(folder, *more), cwd=folder.parent, capture_output=True, text=True, timeout=600, env=ENV
+        command(folder, *more), cwd=folder.parent, capture_output=True, text=True, timeout=1200, env=ENV
     )
 
 
@@ -154,10 +156,11 @@ def test_the_reference_has_the_rows_of_a_run(finished: tuple[Path, str], tmp_pat
     """The same road: same protocol, size and budget give the same corner errors, bit for bit."""
     folder, _ = finished
     arguments = ["methods=classical", "methods.drop=[akaze,brisk,kaze,rootsift,orb]", "dataset=photos", "latency=off"]
-    arguments += ["dataset.viewpoint_sequences=4", "dataset.illumination_sequences=3", "protocol.image.short_side=160"]
+    arguments += ["dataset.viewpoint_sequences=4", "dataset.illumination_sequences=3", "dataset.height=240"]
+    arguments += ["dataset.width=320", "protocol.image.short_side=160"]
     arguments += ["protocol.keypoints.max=200", "protocol.estimator.repeats=3", "jobs=1", "threads=1", "run_dir=run"]
     done = subprocess.run(
-        [sys.executable, "-m", "bench", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=600, env=ENV
+        [sys.executable, "-m", "bench", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=1200, env=ENV
     )
     assert done.returncode == 0, done.stderr
     ours = pd.read_parquet(folder / "rows.parquet")
@@ -187,7 +190,7 @@ def test_a_killed_one_continues(finished: tuple[Path, str], tmp_path: Path) -> N
     child = subprocess.Popen(
         command(folder), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV
     )
-    end = time.monotonic() + 300
+    end = time.monotonic() + 600
     while len(list(folder.glob("timing/*/methods.json"))) < 2 and time.monotonic() < end and child.poll() is None:
         time.sleep(0.05)
     child.send_signal(signal.SIGKILL)
