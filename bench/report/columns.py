@@ -9,7 +9,7 @@ from bench.metrics.columns import column, columns
 from bench.metrics.record import Column, threshold_px
 
 _T = r"_[\d.]+px"
-_TIME = ("latency_median_ms", "latency_p90_ms", "speedup", "peak_memory_mb")
+_TIME = ("latency_median_ms", "latency_p90_ms", "speedup", "throughput_per_s", "peak_memory_mb")
 MAIN = (f"accuracy{_T}", "auc_5px", "n_keypoints", "n_matches", "inlier_ratio", "failures", *_TIME)
 MATCHING = ("mma_1px", "mma_3px", "mma_5px", "mma_10px", "n_keypoints", "n_matches", "failures", *_TIME)
 """The main table of a protocol without homographies."""

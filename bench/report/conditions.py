@@ -118,6 +118,27 @@ def jobs_note(manifest: Manifest) -> str:
     return f"{jobs} processes side by side, their times as well" if jobs > 1 else ""
 
 
+def throughput_note(manifest: Manifest) -> str:
+    """How images per second were measured; empty where they were not."""
+    found = {name: each for name, each in get(manifest, "throughput", default={}).items() if isinstance(each, Mapping)}
+    if not found:
+        return ""
+    first = next(iter(found.values()))
+    how = (
+        f" for {text(first['seconds'])} s on images of {text(first['height'])}x{text(first['width'])}"
+        if "seconds" in first
+        else ""
+    )
+    counts: dict[str, list[str]] = {}
+    for name, each in found.items():
+        streams, requests = (round(float(each.get(key, 1))) for key in ("streams", "requests"))
+        words = f"{streams} stream{'' if streams == 1 else 's'} and {requests} request{'' if requests == 1 else 's'}"
+        counts.setdefault(words, []).append(label(manifest, name))
+    several = len(counts) > 1
+    groups = (f"{words}{f' ({chr(44).join(names)})' if several else ''}" for words, names in counts.items())
+    return f"images/s: throughput hint{how}, network alone, {'; '.join(groups)} in flight"
+
+
 def host_note(manifest: Manifest) -> str:
     """Processor, cores and threads per method."""
     parts = [str(get(manifest, "host", "cpu", default="")).strip()]
@@ -196,6 +217,7 @@ def caption(manifest: Manifest, with_models: bool = True) -> str:
         protocol_note(manifest),
         seed_note(manifest),
         f"host: {host}" if host else "",
+        throughput_note(manifest),
         f"models: {model}" if model and with_models else "",
         *warnings(manifest),
     ]

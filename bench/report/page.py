@@ -152,6 +152,7 @@ def facts(manifest: Manifest) -> list[tuple[str, str]]:
         ("Seeds and repeats", conditions.seed_note(manifest)),
         ("Host", conditions.host_note(manifest)),
         ("Matching and estimation", conditions.jobs_note(manifest)),
+        ("Throughput", conditions.throughput_note(manifest)),
         ("Memory of workers", str(get(manifest, "host", "allocation", default=""))),
         ("Instruction sets", conditions.text(get(manifest, "host", "isa", default=""))),
         ("Load average before, after", " → ".join(f"{entry[0]:.2f}" for entry in load if entry)),

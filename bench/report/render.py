@@ -31,6 +31,7 @@ _RANKS = (
     r"(accuracy|mma)_[\d.]+px",
     r"auc_[\d.]+px|localisation_error_px",
     "failures",
+    "throughput_per_s",
     "latency_p90_ms",
     "n_matches",
     "n_keypoints",

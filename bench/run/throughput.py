@@ -37,7 +37,8 @@ def measure(
     Returns
     -------
     dict
-        Per method ``images_per_s``, ``streams`` and ``requests``; methods of other backends are left out.
+        Per method ``images_per_s``, ``streams`` and ``requests``, and how it was measured: ``seconds``, ``height``,
+        ``width``; methods of other backends are left out.
     """
     from bench.run.extraction import prepare_item
 
@@ -50,7 +51,8 @@ def measure(
         try:
             if worker.info().backend == "openvino":
                 worker.call(MeasuresThroughput.compile_costs, common)
-                found[name] = worker.call(MeasuresThroughput.throughput, images, seconds)
+                rate = worker.call(MeasuresThroughput.throughput, images, seconds)
+                found[name] = rate | {"seconds": seconds, "height": common.height, "width": common.width}
         except BenchError as error:
             log.warning("throughput of %s: %s", name, error)
     return found

@@ -63,15 +63,7 @@ DIFFERENCES = (
 )
 ALPHA = 0.05
 STAGES = ("preprocess", "infer", "decode")
-COSTS = (
-    "load_ms",
-    "compile_ms",
-    "compile_cold_ms",
-    "compile_cached_ms",
-    "first_inference_ms",
-    "throughput_per_s",
-    "peak_memory_mb",
-)
+COSTS = ("load_ms", "compile_ms", "compile_cold_ms", "compile_cached_ms", "first_inference_ms", "peak_memory_mb")
 
 IDENTICAL = "identical"
 BELOW_NOISE = "below the noise of the estimator"
@@ -727,12 +719,14 @@ def _costs(method: str, info: Any) -> Rows:
 
 
 def _throughput(manifest: Mapping[str, Any]) -> Rows:
-    """Images per second with requests in flight, where it was measured."""
-    found = manifest.get("throughput") or {}
+    """Images per second with requests in flight, where it was measured, and how many there were."""
+    names = {"images_per_s": "throughput_per_s", "streams": "throughput_streams", "requests": "throughput_requests"}
     return [
-        _row(method, "all", "throughput_per_s", _plain(float(values["images_per_s"])))
-        for method, values in found.items()
-        if isinstance(values, Mapping) and values.get("images_per_s") is not None
+        _row(method, "all", name, _plain(float(values[key])))
+        for method, values in (manifest.get("throughput") or {}).items()
+        if isinstance(values, Mapping)
+        for key, name in names.items()
+        if values.get(key) is not None
     ]
 
 

@@ -157,3 +157,28 @@ def test_hashes_are_found_at_any_depth() -> None:
         "graph aaaaaaaaaaaa, sha256 000000000000"
     )
     assert short_hashes(None) == ""
+
+
+def test_throughput_stands_beside_latency_with_its_conditions(run: SimulatedRun) -> None:
+    from bench.summary.table import summarise
+    from tests.report.conftest import SimulatedRun as Run
+
+    how = {"requests": 4.0, "seconds": 10.0, "height": 480, "width": 640}
+    measured = {
+        "superpoint_ov_fp32": {"images_per_s": 12.5, "streams": 2.0, **how},
+        "superpoint_ov_fp16": {"images_per_s": 13.5, "streams": 1.0, **how},
+    }
+    manifest = simulated_manifest(throughput=measured)
+    summary = summarise(run.pairs, run.times, manifest)
+    table = tables.main_table(summary, manifest)
+    place = [head.key for head in table.heads].index("throughput_per_s")
+    assert {row[0].text: row[place].text for row in table.sections[0].rows}["superpoint_ov_fp32"] == "12.5"
+    note = (
+        "images/s: throughput hint for 10 s on images of 480x640, network alone, 2 streams and 4 requests "
+        "(superpoint_ov_fp32); 1 stream and 4 requests (superpoint_ov_fp16) in flight"
+    )
+    assert note[1:] in table.caption
+    text = rendered(Run(run.pairs, run.times, summary, manifest))
+    assert note in text.split("Throughput")[-1] and "images/s" in text
+    costs = tables.metric_table("costs", "Costs", ("throughput_.*",), summary, manifest, ["all"])
+    assert costs is not None and [head.text for head in costs.heads[2:]] == ["images/s", "requests", "streams"]
