@@ -5,8 +5,8 @@ Run on a machine that does nothing else::
     python -m tests.benchmarks.benchmark_app [METHOD ...] [--model FILE.xml] [--hint latency|throughput]
         [--size HxW] [--rounds N] [--seconds S] [--threads N] [--check]
 
-`benchmark_app` comes with the package `openvino`. Each round measures both for the same seconds, in alternating order.
-Hint latency: the median of synchronous calls by `benchmark_app` and of ``infer_ms`` by our worker, in milliseconds. Hint
+`benchmark_app` comes with the package `openvino`. Each round measures both for as long, in alternating order. Hint
+latency: the median of synchronous calls by `benchmark_app` and of ``infer_ms`` by our worker, in milliseconds. Hint
 throughput: images per second with several requests in flight, by `benchmark_app -api async` and by
 ``latency.throughput_s``; streams and requests of both are printed. Prints the medians and the median ratio (ours over
 theirs) with its 95 % interval, which needs six rounds; they should agree within 3 %. ``--check`` ends with 1 where the

@@ -236,6 +236,16 @@ def test_a_written_model_runs_and_another_bin_beside_its_card_is_refused(builtin
         read_graph_file(path)
 
 
+def test_the_recipe_is_the_graph_and_the_size_of_ovc() -> None:
+    """That the conversions are equal, test_full_graph_equals_ovc shows."""
+    config = compose(["experiment=openvino_recipe"])
+    half, single = config.methods["recipe_fp16"], config.methods["recipe_fp32"]
+    assert (half.graph, half.weights, single.graph, single.weights) == ("full", "f16", "full", "f32")
+    assert {each.inference_precision for each in (half, single)} == {"auto"}
+    image = config.protocol.image
+    assert (image.policy, image.height, image.width) == ("cover_crop", 1280, 720)
+
+
 def test_the_examples_are_short() -> None:
     from bench.features.deploy import example
     from bench.schema.options import ModelFile
