@@ -99,9 +99,8 @@ COMMANDS = {
     ),
     "convert": Command(
         _PREPARE,
-        "write OpenVINO models and check their parity",
+        "write OpenVINO and ONNX models for use elsewhere and check their parity",
         "bench convert height=1280 width=720 'weights=[f32,f16]'",
-        "bench convert 'formats=[ir,onnx]' dynamic=true output=model",
         "bench.commands.convert:ConvertConfig",
     ),
     "fetch": Command(
