@@ -18,6 +18,7 @@ from bench.models.graphfile import graph_file_of, is_graph_file
 from bench.runtimes import base as runtimes
 from bench.runtimes.base import missing
 from bench.schema import EXTRACTORS, ImageConfig, MethodConfig, SuperPointConfig
+from bench.schema.options import Runtime
 
 log = logging.getLogger(__name__)
 Method = TypeVar("Method", bound=MethodConfig)
@@ -142,6 +143,15 @@ def runnable(methods: Mapping[str, Method]) -> tuple[dict[str, Method], dict[str
     if methods and len(left_out) == len(methods):
         raise ConfigError("no method can run here: " + "; ".join(f"{name}, {why}" for name, why in left_out.items()))
     return {name: method for name, method in methods.items() if name not in left_out}, left_out
+
+
+def devices(methods: Mapping[str, MethodConfig]) -> dict[str, str]:
+    """Devices beside the CPU alone that methods of OpenVINO may use, with their full names; times depend on them."""
+    found: dict[str, str] = {}
+    for method in methods.values():
+        if isinstance(method, SuperPointConfig) and method.backend == Runtime.openvino:
+            found |= runtimes.module_of(method.backend).beside_cpu(method)
+    return dict(sorted(found.items()))
 
 
 def built_in_size(methods: Mapping[str, MethodConfig]) -> Size | None:

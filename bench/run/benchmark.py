@@ -33,7 +33,7 @@ from bench.core.names import safe_name, to_csv
 from bench.core.progress import progress
 from bench.core.types import Context, DataSet, MethodInfo
 from bench.data import load
-from bench.features.base import Checks, built_in_size, check_sizes, runnable
+from bench.features.base import Checks, built_in_size, check_sizes, devices, runnable
 from bench.report.write import write_report
 from bench.run.cards import cards_of_run
 from bench.run.estimators import summarise_sweep
@@ -161,7 +161,9 @@ def _at_built_in_size(config: RunConfig, methods: Mapping[str, MethodConfig]) ->
 
 def _manifest(config: RunConfig, command: list[str], dataset: DataSet, methods: Mapping[str, MethodConfig]) -> Manifest:
     """The manifest of a run that has not begun."""
-    machine, versions = host.fingerprint(), host.versions()
+    machine, versions, beside = host.fingerprint(), host.versions(), devices(methods)
+    if beside:
+        machine |= {"devices": beside}
     protocol = config.protocol
     return Manifest(
         protocol=ProtocolRecord(protocol.name, protocol_hash(protocol), protocol.version, asdict(protocol)),

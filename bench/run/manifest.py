@@ -269,6 +269,7 @@ def conditions(host: Mapping[str, Any], versions: Mapping[str, str]) -> dict[str
         "schema_version": str(SCHEMA_VERSION),
         "host": str(host.get("hash")),
         **({"allocation": str(allocation)} if allocation else {}),
+        **{f"device.{name}": str(full) for name, full in (host.get("devices") or {}).items()},
         "versions.python": str(host.get("python")),
         **{f"versions.{name}": version for name, version in versions.items()},
     }

@@ -131,10 +131,12 @@ def _recompute(found: Finished, pairs: int, seed: int, result: Verified) -> None
 
 
 def _same_conditions(manifest: Manifest) -> bool:
-    """Whether rows are computed again as they were; only times depend on the allocation."""
+    """Whether rows are computed again as they were: only times depend on the allocation, and stored features are what
+    a device left."""
 
     def decisive(session: Mapping[str, str]) -> dict[str, str]:
-        return {key: value for key, value in session.items() if key not in ("schema_version", "allocation")}
+        kept = {key: value for key, value in session.items() if key not in ("schema_version", "allocation")}
+        return {key: value for key, value in kept.items() if not key.startswith("device.")}
 
     now = decisive(conditions(host.fingerprint(), host.versions()))
     return all(decisive(session) == now for session in manifest.sessions)

@@ -135,6 +135,20 @@ def _short(element: Any) -> str:
     return str(element.get_type_name() if hasattr(element, "get_type_name") else element)
 
 
+@functools.cache
+def _host_names() -> dict[str, str]:
+    found: list[Device] = call_in_child(f"{__name__}:devices", title="the process that lists OpenVINO's devices")
+    return {device.name: device.full_name for device in found}
+
+
+def beside_cpu(config: SuperPointConfig) -> dict[str, str]:
+    """Devices that a method may use, with their full names, unless it is the CPU alone: a condition of its times."""
+    if device_of(config) == DEVICE:
+        return {}
+    names = _host_names()
+    return {name: names.get(name, "absent") for name in physical(device_of(config), tuple(names))}
+
+
 def library() -> Any:
     """Import OpenVINO."""
     import openvino

@@ -268,6 +268,8 @@ class SuperPointConfig(MethodConfig):
                 f"backend={self.backend} runs with weights {' or '.join(able.weights)} and inference_precision "
                 f"{' or '.join(able.hints)}, got {self.weights} and {self.inference_precision}; use backend=openvino"
             )
+        if self.num_streams is not None and self.backend != Runtime.openvino:
+            raise ConfigError(f"backend={self.backend} has no num_streams; openvino has")
         if self.winograd != Winograd.auto and not able.winograd:
             able_to = " and ".join(runtime for runtime, able in _ABLE.items() if able.winograd)
             raise ConfigError(f"backend={self.backend} has no choice of winograd={self.winograd}; {able_to} have")

@@ -92,3 +92,25 @@ def test_a_reference_that_cannot_run_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(ConfigError, match="reference=superpoint_tf cannot run here: TensorFlow is not installed"):
         parity.main(compose(["cache=/nowhere"], "parity"))
+
+
+def test_devices_beside_the_cpu_are_a_condition_of_a_run() -> None:
+    from bench.features.base import devices
+    from bench.run.manifest import conditions
+
+    plain = compose(["methods=precisions"])
+    assert devices(plain.methods) == {}
+    found = devices(compose(["methods=precisions", "device=HETERO:CPU"]).methods)
+    assert list(found) == ["CPU"] and found["CPU"] not in ("", "absent")
+    assert conditions({"hash": "h", "devices": found}, {})["device.CPU"] == found["CPU"]
+
+
+@pytest.mark.parametrize("command", ["run", "sweep", "parity"])
+def test_the_device_of_a_command_is_that_of_its_methods(command: str) -> None:
+    methods = compose(["device=AUTO", "methods.superpoint_ov_fp16.device=HETERO:CPU"], command).methods
+    assert (methods["superpoint_ov_fp32"].device, methods["superpoint_ov_fp16"].device) == ("AUTO", "HETERO:CPU")
+
+
+def test_streams_are_asked_of_openvino_alone() -> None:
+    with pytest.raises(ConfigError, match="backend=tensorflow has no num_streams; openvino has"):
+        compose(["methods.superpoint_tf.num_streams=2"])
