@@ -99,29 +99,42 @@ def _build_graph(weights: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, An
     }
     image = tf.compat.v1.placeholder(tf.float32, [None, None, None, 1], name="superpoint/image")
     with tf.name_scope("superpoint/pred"):
-        features = image
-        for spec in ENCODER:
-            features = _block(features, spec, variables)
-        logits = features
-        for spec in DETECTOR_HEAD:
-            logits = _block(logits, spec, variables)
-        cells = tf.nn.softmax(logits)[..., :-1]
-        prob = tf.squeeze(tf.nn.depth_to_space(cells, CELL_PX), axis=-1)
-        prob_nms = _box_nms(prob)
-        outputs = {
-            "logits": logits,
-            "prob": prob,
-            "prob_nms": prob_nms,
-            "pred": tf.cast(tf.greater_equal(prob_nms, PRED_MIN_PROB), tf.int32),
-        }
+        outputs = sparse_outputs(image, variables)
+        prob_nms = _box_nms(outputs["prob"])
+        outputs["prob_nms"] = prob_nms
+        outputs["pred"] = tf.cast(tf.greater_equal(prob_nms, PRED_MIN_PROB), tf.int32)
         if has_descriptors(weights):
-            raw = features
-            for spec in DESCRIPTOR_HEAD:
-                raw = _block(raw, spec, variables)
+            raw = outputs["descriptors_raw"]
             dense = tf.compat.v1.image.resize_bilinear(raw, CELL_PX * tf.shape(raw)[1:3], align_corners=False)
-            outputs["descriptors_raw"] = raw
             outputs["descriptors"] = tf.nn.l2_normalize(dense, axis=-1)
     return {key: tf.identity(tensor, name=f"superpoint/{key}") for key, tensor in outputs.items()}
+
+
+def sparse_outputs(image: Any, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors ``logits``, ``prob`` and, of a SuperPoint, ``descriptors_raw`` for [N, H, W, 1] images.
+
+    Parameters
+    ----------
+    image : tensor
+    variables : mapping
+        Variables or constants of TensorFlow under the names of a weight file.
+    """
+    import tensorflow as tf
+
+    features = image
+    for spec in ENCODER:
+        features = _block(features, spec, variables)
+    logits = features
+    for spec in DETECTOR_HEAD:
+        logits = _block(logits, spec, variables)
+    cells = tf.nn.softmax(logits)[..., :-1]
+    outputs = {"logits": logits, "prob": tf.squeeze(tf.nn.depth_to_space(cells, CELL_PX), axis=-1)}
+    if has_descriptors(variables):
+        raw = features
+        for spec in DESCRIPTOR_HEAD:
+            raw = _block(raw, spec, variables)
+        outputs["descriptors_raw"] = raw
+    return outputs
 
 
 def _block(features: Any, spec: LayerSpec, variables: Mapping[str, Any]) -> Any:

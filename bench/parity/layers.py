@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bench.core.errors import ModelError
 from bench.core.types import Context, EvaluatedImage
 from bench.features.select import to_float32
-from bench.models.fingerprint import read_fingerprint
+from bench.models.graphfile import is_graph_file
 from bench.parity.drift import tensor_drift
 from bench.runtimes.precision import executed
 from bench.schema import SuperPointConfig
@@ -184,11 +184,12 @@ class LayerDrift:
 
         from bench.features.convert import model_files
         from bench.models.shape import input_shape
-        from bench.models.store import saved_model
+        from bench.models.store import model_of
         from bench.runtimes.openvino import DEVICE, device_of, properties_of
 
-        directory = saved_model(method.model, context)
-        self._fingerprint = read_fingerprint(directory, method.model.input_scale)
+        directory, self._fingerprint = model_of(method.model, context)
+        if is_graph_file(directory):
+            raise ModelError(f"{directory}: runs as it is; layers are compared of a SavedModel or of weights")
         self._input_shape = input_shape
         self._core = openvino.Core()
         configs = (

@@ -139,7 +139,7 @@ def facts(manifest: Manifest) -> list[tuple[str, str]]:
     protocol = get(manifest, "protocol", "config", default={})
     git = get(manifest, "git", default={})
     versions = get(manifest, "versions", default={})
-    shown = ("tensorflow", "openvino", "opencv", "opencv-contrib-python", "numpy")
+    shown = ("tensorflow", "openvino", "onnxruntime", "torch", "opencv", "opencv-contrib-python", "numpy")
     noise = get(manifest, "noise", default={})
     load = [get(manifest, key, "load_average", default=[]) for key in ("load_before", "load_after")]
     rows = (

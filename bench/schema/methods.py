@@ -221,6 +221,9 @@ _ABLE = {
     Runtime.onnxruntime: _Able(),
     Runtime.mnn: _Able(tuple(Weights), _HALF, winograd=True),
     Runtime.ncnn: _Able(hints=_HALF, winograd=True),
+    Runtime.torch: _Able(hints=(PrecisionHint.f32, PrecisionHint.bf16)),
+    Runtime.litert: _Able(weights=(Weights.f32, Weights.f16)),
+    Runtime.opencv_dnn: _Able(),
 }
 
 
@@ -229,7 +232,7 @@ class SuperPointConfig(MethodConfig):
     """SuperPoint or MagicPoint under a runtime."""
 
     backend: Runtime = MISSING
-    """tensorflow | openvino | onnxruntime | mnn | ncnn."""
+    """tensorflow | openvino | onnxruntime | torch | litert | opencv_dnn | mnn | ncnn (docs/runtimes.md)."""
     model: ModelConfig = field(default_factory=SelectedModel)
     graph: Graph = Graph.sparse
     """sparse (only prob and descriptors_raw are computed) | full (all outputs of the exported graph; tensorflow and
@@ -237,9 +240,10 @@ class SuperPointConfig(MethodConfig):
     descriptors: bool = True
     """False: detector only."""
     weights: Weights = Weights.f32
-    """As stored: f32 | f16 | int8; OpenVINO (int8 by NNCF's post-training quantisation) and MNN (8-bit weights)."""
+    """As stored: f32 | f16 | int8; OpenVINO (int8 by NNCF's post-training quantisation), MNN (8-bit weights),
+    LiteRT (f16)."""
     inference_precision: PrecisionHint = PrecisionHint.f32
-    """f32 | f16 | bf16 (OpenVINO, MNN, ncnn) | auto (OpenVINO: what the plugin prefers)."""
+    """f32 | f16 | bf16 (OpenVINO, MNN, ncnn; torch: bf16 by autocast) | auto (OpenVINO: what the plugin prefers)."""
     accuracy_control: bool = False
     """int8 only: revert layers until the per-pair success probability drops by at most `max_drop`."""
     max_drop: Share = 0.01
@@ -252,6 +256,8 @@ class SuperPointConfig(MethodConfig):
     winograd: Winograd = Winograd.auto
     """mnn and ncnn, 3x3 convolutions: auto (what the runtime chooses) | small (Winograd's F(2x2, 3x3) at most, whose
     rounding is that of direct sums) | off (direct sums)."""
+    compile: bool = False
+    """True: by `torch.compile`, for each image size; false: operation by operation. backend=torch only."""
     nms: NmsConfig = field(default_factory=ProtocolNms)
     min_probability: Probability = II("protocol.keypoints.min_probability")
     border_px: Border = II("protocol.keypoints.border_px")
@@ -273,6 +279,8 @@ class SuperPointConfig(MethodConfig):
         if self.winograd != Winograd.auto and not able.winograd:
             able_to = " and ".join(runtime for runtime, able in _ABLE.items() if able.winograd)
             raise ConfigError(f"backend={self.backend} has no choice of winograd={self.winograd}; {able_to} have")
+        if self.compile and self.backend != Runtime.torch:
+            raise ConfigError(f"compile=true is torch.compile and needs backend=torch, got {self.backend}")
         if self.graph == Graph.full and not able.full:
             raise ConfigError(
                 f"backend={self.backend} computes the sparse graph; graph=full runs under "

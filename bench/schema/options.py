@@ -206,6 +206,9 @@ class Runtime(Option):
     onnxruntime = "onnxruntime"
     mnn = "mnn"
     ncnn = "ncnn"
+    torch = "torch"
+    litert = "litert"
+    opencv_dnn = "opencv_dnn"
 
 
 class Graph(Option):

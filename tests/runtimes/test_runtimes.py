@@ -26,8 +26,20 @@ def needs(package: str, backend: str, **keys: Any) -> Any:
     return pytest.param(backend, keys, id=name, marks=[pytest.mark.extras, absent])
 
 
-METHODS = [needs("onnxruntime", "onnxruntime"), needs("MNN", "mnn", winograd="small"), needs("ncnn", "ncnn")]
-FILES = [needs("onnxruntime", "onnxruntime"), needs("MNN", "mnn", winograd="small")]
+METHODS = [
+    needs("onnxruntime", "onnxruntime"),
+    needs("MNN", "mnn", winograd="small"),
+    needs("ncnn", "ncnn"),
+    needs("torch", "torch"),
+    needs("torch", "torch", compile=True),
+    pytest.param("litert", {}, id="litert"),
+    pytest.param("opencv_dnn", {}, id="opencv_dnn"),
+]
+FILES = [
+    needs("onnxruntime", "onnxruntime"),
+    needs("MNN", "mnn", winograd="small"),
+    pytest.param("opencv_dnn", {}, id="opencv_dnn"),
+]
 """Runtimes that run a user's ONNX file."""
 
 
