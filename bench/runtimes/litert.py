@@ -131,15 +131,23 @@ class LiteRTNetwork:
             tensor["index"]: _TYPES.get(np.dtype(tensor["dtype"]), str(tensor["dtype"]))
             for tensor in self._interpreter.get_tensor_details()
         }
-        computed = {index for one in operations if one["op_name"] == "DELEGATE" for index in one["outputs"]}
-        kernel = "XNNPACK" if set(self._outputs.values()) <= computed else "LiteRT"
+        delegated = {int(index) for one in operations if one["op_name"] == "DELEGATE" for index in one["outputs"]}
+        makers = {int(index): one for one in operations if one["op_name"] != "DELEGATE" for index in one["outputs"]}
+        # The plan lists all operations; those that no output needs besides the delegate's do not run.
+        running: set[int] = set()
+        queue = list(self._outputs.values())
+        while queue:
+            index = int(queue.pop())
+            if index in makers and index not in delegated and makers[index]["index"] not in running:
+                running.add(makers[index]["index"])
+                queue += list(makers[index]["inputs"])
         found = [one for one in operations if one["op_name"] == "CONV_2D"]
         return [
             {
                 "name": f"conv_{number}",
                 "type": "Convolution",
                 "precision": types.get(int(one["inputs"][0]), "unknown"),
-                "kernel": kernel,
+                "kernel": "LiteRT" if one["index"] in running else "XNNPACK",
             }
             for number, one in enumerate(found)
         ]

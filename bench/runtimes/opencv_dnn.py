@@ -58,8 +58,6 @@ class OpenCVNetwork:
         start = time.perf_counter()
         try:
             self._network = self._cv2.dnn.readNetFromONNX(str(path))
-            self._network.setPreferableBackend(self._cv2.dnn.DNN_BACKEND_OPENCV)
-            self._network.setPreferableTarget(self._cv2.dnn.DNN_TARGET_CPU)
         except self._cv2.error as error:
             raise ModelError(f"{path}: OpenCV cannot read it: {_reason(error)}") from error
         self._costs: dict[str, object] = {"load_ms": 1e3 * (time.perf_counter() - start)}
@@ -83,13 +81,13 @@ class OpenCVNetwork:
             raise ModelError(f"{self._path}: OpenCV cannot run it: {_reason(error)}") from error
 
     def info(self) -> dict[str, dict[str, object]]:
-        """Facts for MethodInfo; OpenCV names no precision of a layer, only the target: on the CPU that is f32."""
+        """Facts for MethodInfo; OpenCV names no precision of a layer: on the CPU, its default target, it is f32."""
         return {
             "precision": {
                 "requested": "weights f32",
                 "resolved": "f32",
                 "executed": {"f32": 1.0},
-                "source": "the target DNN_TARGET_CPU",
+                "source": "the default target",
                 "label": "FP32",
                 "layers": [],
             },

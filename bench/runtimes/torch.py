@@ -79,8 +79,8 @@ def load(config: SuperPointConfig, model: Path, fingerprint: Fingerprint, contex
     if config.inference_precision == PrecisionHint.bf16 and not computes_bf16():
         raise ModelError("inference_precision=bf16 is not possible: this CPU has no bf16 units; use f32")
     if config.compile:
-        # Read when the compiler is imported: its files belong into the cache of bench.
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(context.cache.resolve() / "torch"))
+        # Of the compiler; else its files lie in the folder for temporary files.
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(context.cache.resolve() / "torch")
     return TorchNetwork(config, load_weights(model), fingerprint, context.threads)
 
 
@@ -112,6 +112,8 @@ class TorchNetwork:
         torch._dynamo.config.recompile_limit = _SHAPES
         # No processes of its own beside those that are timed.
         torch._inductor.config.compile_threads = 1
+        # A size has one or two files: compiling their headers in advance costs more than it saves.
+        torch._inductor.config.cpp_cache_precompile_headers = False
         return torch.compile(self._eager, dynamic=False)
 
     def prepare(self, size: Size, batch: int = 1) -> None:

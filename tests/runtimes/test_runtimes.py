@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,28 @@ def test_info_says_what_runs(make: Make, image: EvaluatedImage, backend: str, ke
     assert info.precision["executed"] == {"f32": 1.0}
     assert 1 in info.threads.values() and info.costs["load_ms"] > 0 and info.costs["first_inference_ms"] > 0
     assert info.fingerprint == make("openvino").info().fingerprint
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("backend", "keys"), METHODS)
+def test_one_thread_is_one_thread(make: Make, image: EvaluatedImage, backend: str, keys: dict[str, Any]) -> None:
+    extractor = make(backend, **keys)
+    extractor.warm_up(image.size)
+    batch = np.zeros((1, *image.grey.shape, 1), np.float32)
+    wall, used = time.perf_counter(), time.process_time()
+    for _ in range(5):
+        extractor._network.infer(batch)
+    wall, used = time.perf_counter() - wall, time.process_time() - used
+    assert used <= 1.2 * wall + 0.02  # two threads that compute take nearly twice the wall time
+
+
+@pytest.mark.slow
+def test_xnnpack_computes_the_convolutions_of_litert(make: Make, image: EvaluatedImage) -> None:
+    for weights, label in (("f32", "FP32"), ("f16", "FP16 weights, f32 compute")):
+        extractor = make("litert", weights=weights)
+        extractor.warm_up(image.size)
+        precision = extractor.info().precision
+        assert (precision["kernels"], precision["label"]) == (["XNNPACK"], label)
 
 
 @pytest.mark.slow
