@@ -75,8 +75,9 @@ def convert(weights: str, directory: str, kind: str, *keys: str) -> None:
 
     tf = tensorflow()
     arrays = load_weights(weights)
+    images = tf.TensorSpec([None, None, None, 1], tf.float32, name="image")
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 1], tf.float32, name="image")])  # type: ignore[misc]
+    @tf.function(input_signature=[images])  # type: ignore[untyped-decorator]
     def network(image: Any) -> Any:
         found = sparse_outputs(image, {name: tf.constant(array) for name, array in arrays.items()})
         return {key: found[key] for key in keys}

@@ -204,7 +204,7 @@ class TorchNetwork:
 def _network(torch: Any, weights: Weights, descriptors: bool) -> Any:
     """The network as a module: [N, 1, H, W] to ``prob`` [N, H, W] and ``descriptors_raw`` [N, H/8, W/8, 256]."""
 
-    class Network(torch.nn.Module):  # type: ignore[misc,name-defined]
+    class Network(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.encoder = _blocks(torch, ENCODER, weights)
