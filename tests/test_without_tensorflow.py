@@ -68,7 +68,8 @@ def test_every_other_row_runs(tmp_path: Path) -> None:
     assert "superpoint_tf, TensorFlow is not installed (pip install tensorflow)" in said
     assert "superpoint_litert_fp32, LiteRT gets its model from TensorFlow, which is not installed" in said
     expected = {"superpoint_ov_fp32", "superpoint_ov_fp16", "superpoint_cvdnn_fp32", "sift"}
-    expected |= {"superpoint_ort_fp32"} if importable("onnxruntime") else set()
+    extras = {"onnxruntime": "superpoint_ort_fp32", "MNN": "superpoint_mnn_fp32", "ncnn": "superpoint_ncnn_fp32"}
+    expected |= {name for package, name in extras.items() if importable(package)}
     pairs = pd.read_parquet(tmp_path / "results/r/pairs.parquet")
     assert set(pairs["method"]) == expected and (pairs["outcome"] == "ok").mean() > 0.7
     methods = json.loads((tmp_path / "results/r/manifest.json").read_text())["methods"]
