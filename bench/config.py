@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import glob
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -151,6 +153,8 @@ def _presets(group: str) -> str:
     return f"allowed: {', '.join(presets.names(group))}"
 
 
+_ONE_OF_RUNS = re.compile(r"runs=(?!\[|null$)(.+)", re.DOTALL)
+"""``runs=results/*``: a list is meant."""
 _LISTED = re.compile(r"methods\.(add|drop)=(.*)", re.DOTALL)
 _ADDED = re.compile(r"\+{0,2}method@methods\.([^.=]+)=(.+)")
 
@@ -169,6 +173,9 @@ def rewritten(overrides: Sequence[str]) -> list[str]:
     found: list[str] = []
     elsewhere = _own_presets(overrides)
     for text in overrides:
+        if one := _ONE_OF_RUNS.fullmatch(text):
+            found.append(f"runs=[{one[1]}]")
+            continue
         listed = _LISTED.fullmatch(text)
         if listed is None:
             found.append(text)
@@ -293,15 +300,19 @@ def check_inputs(config: Any) -> None:
             if not nearest.is_dir():
                 raise ConfigError(f"{key}: {nearest} is no folder; give a folder, or one that can be made")
             continue
+        if wanted.kind == "folders" and not path.exists() and glob.has_magic(value):
+            if not any(map(os.path.isdir, glob.iglob(value))):  # noqa: PTH207 - Path.glob refuses absolute patterns
+                raise ConfigError(f"{key}: no folder fits {value!r}; give {wanted.what}")
+            continue
         try:
             folder, file = path.is_dir(), path.is_file()
-            there = {"folder": folder, "file": file, "any": folder or file}[wanted.kind]
+            there = {"folder": folder, "folders": folder, "file": file, "any": folder or file}[wanted.kind]
             if there:
                 next(path.iterdir(), None) if path.is_dir() else path.open("rb").close()
         except OSError as error:
             raise ConfigError(f"{key}: {path} cannot be read ({error.strerror})") from error
         if not there:
-            kind = "file or folder" if wanted.kind == "any" else wanted.kind
+            kind = {"any": "file or folder", "folders": "folder"}.get(wanted.kind, wanted.kind)
             other = " (it is something else)" if path.exists() else ""
             raise ConfigError(f"{key}: no {kind} {path}{other}; give {wanted.what}")
 

@@ -5,23 +5,21 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from omegaconf import MISSING
 
 from bench.core.errors import ConfigError
 from bench.schema.options import FailOn, HistoryOrder
-from bench.schema.values import Draws, Folder, Items, Name, Seed, Text, Title
-
-_RUNS = Text(4000, False, "folders of runs or baselines, such as [results/A,results/B] or results/*")
+from bench.schema.values import Draws, Folder, Items, Name, RunFolders, Seed, Title
 
 
 @dataclass
 class CompareConfig:
     """`bench compare`: one table and one page over finished runs, their paired differences, or their history."""
 
-    runs: Any = MISSING
-    """Folders of runs or baselines, or patterns such as results/*: one or a list."""
+    runs: Annotated[list[RunFolders], Items(1)] = MISSING
+    """Folders of runs or baselines, and patterns such as results/*."""
     reference: Name | None = None
     """Run that the others are compared with; null: the first of those that agree."""
     side_by_side: bool = False
@@ -43,14 +41,6 @@ class CompareConfig:
     results: Folder = "results"
 
     def __post_init__(self) -> None:
-        if self.runs == MISSING:
-            raise ConfigError(f"runs is missing; give runs=..., {_RUNS.what}")
-        if isinstance(self.runs, str):
-            self.runs = [self.runs]
-        if not isinstance(self.runs, list) or not self.runs:
-            raise ConfigError(f"runs={self.runs!r} is not possible; give {_RUNS.what}")
-        for entry in self.runs:
-            _RUNS.check("runs", entry)
         if self.fail_on is FailOn.step and self.by is None:
             raise ConfigError("fail_on=step needs a history: give by=version, by=commit or by=date")
         if self.by is not None and self.side_by_side:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 _SETTINGS_SHOWN = 4
 _ROWS_PRINTED = 24
-_MAIN = (*cols.MAIN, *cols.MATCHING, *cols.REPEATABILITY)
 _HEADLINE = (r"accuracy_[\d.]+px", "mma_3px", "repeatability", "latency_median_ms")
 _DECIDED = (*DIFFERENT, "faster", "slower")
 READING = (
@@ -66,9 +66,17 @@ def main_title(comparison: RunComparison) -> str:
     """Heading of the page and of the main table; says so where runs stand side by side."""
     n = len(comparison.runs)
     if comparison.side_by_side:
-        what = " and ".join(each.key.partition(" ")[0] for each in comparison.disagreements)
+        what = " and ".join(each.key for each in comparison.disagreements)
         return f"{n} runs side by side, which do not agree in {what}: no differences between groups"
     return f"{n} run{'' if n == 1 else 's'} of one protocol and data set"
+
+
+def _patterns(present: Sequence[str]) -> Sequence[str]:
+    """Columns of the main table, by what the runs measured."""
+    for head, patterns in (("accuracy_", cols.MAIN), ("mma_", cols.MATCHING)):
+        if any(metric.startswith(head) for metric in present):
+            return patterns
+    return cols.REPEATABILITY
 
 
 def shown_settings(comparison: RunComparison, most: int = _SETTINGS_SHOWN) -> list[str]:
@@ -104,7 +112,7 @@ def shown_settings(comparison: RunComparison, most: int = _SETTINGS_SHOWN) -> li
 
 def _shown_method_settings(comparison: RunComparison, room: int) -> list[str]:
     # Settings of methods follow those of the protocol; where it differs they say nothing of their own.
-    if any(each.key.startswith("protocol") for each in comparison.disagreements):
+    if any(each.key == "protocol" for each in comparison.disagreements):
         return []
     return [key for key in comparison.method_conditions if not key.startswith("model.")][: max(room, 0)]
 
@@ -117,12 +125,12 @@ def main_table(comparison: RunComparison) -> Table:
     """One row a run and method: the settings that differ, then the columns of the main table of a run."""
     lookup = _by_place(comparison.values)
     present = [str(m) for m in dict.fromkeys(comparison.values["metric"])]
-    chosen = choose(present, cols.main_of(_MAIN))
+    chosen = choose(present, cols.main_of(_patterns(present)))
     kept = shown_settings(comparison)
     own = _shown_method_settings(comparison, _SETTINGS_SHOWN - len(kept))
     precise = any(precision_label(run.manifest, m) != DASH for run in comparison.runs for m in run.methods)
     heads = [
-        Head("run" if kept or own else "run_name", "run", False, "Folder of the run."),
+        Head("run" if _tell_apart(comparison, kept) else "run_name", "run", False, "Folder of the run."),
         *(Head(f"setting:{key}", key.removeprefix("versions."), False) for key in (*kept, *own)),
         Head("method", "method", False),
         *([Head("precision", "precision", False, "What the model's kernels computed in.")] if precise else []),
@@ -153,6 +161,12 @@ def main_table(comparison: RunComparison) -> Table:
     return Table("main", main_title(comparison), common_caption(comparison), note, tuple(heads), tuple(sections))
 
 
+def _tell_apart(comparison: RunComparison, settings: Sequence[str]) -> bool:
+    """Whether every run has settings of its own, so that a narrow terminal can do without its name."""
+    rows = {tuple(comparison.conditions[key][run.name] for key in settings) for run in comparison.runs}
+    return len(rows) == len(comparison.runs)
+
+
 def _by_place(values: pd.DataFrame) -> dict[tuple[str, str, str], dict[str, Any]]:
     return {(r["run"], r["method"], r["metric"]): r for r in records(values[values["split"] == "all"])}
 
@@ -167,8 +181,12 @@ def _value(row: Mapping[str, Any] | None, known: Column) -> Cell:
 def _group_title(comparison: RunComparison, group: Sequence[str]) -> str:
     manifest = comparison.run(group[0]).manifest
     protocol, dataset = manifest["protocol"], manifest["dataset"]
-    note = f" ({dataset['note']})" if dataset.get("note") else ""
-    return f"{protocol['name']} {protocol['hash'][:8]} on {dataset['name']} {str(dataset['digest'])[:8]}{note}"
+    names = {run.manifest["protocol"]["hash"]: run.manifest["protocol"]["name"] for run in comparison.runs}
+    sets = {run.manifest["dataset"]["digest"]: run.manifest["dataset"]["name"] for run in comparison.runs}
+    # A hash only where the names do not tell them apart.
+    protocol_hash = f" {protocol['hash'][:8]}" if len(set(names.values())) < len(names) else ""
+    digest = f" {str(dataset['digest'])[:8]}" if len(set(sets.values())) < len(sets) else ""
+    return f"{protocol['name']}{protocol_hash} on {dataset['name']}{digest}"
 
 
 def common(comparison: RunComparison) -> dict[str, Any]:
@@ -223,7 +241,7 @@ def differences_table(comparison: RunComparison) -> Table | None:
         Head("method", "method", False),
         Head("reference", "compared with", False),
         *(
-            Head(c.name, f"{heading(c)}, ratio" if c.name in LATENCIES else heading(c), True, c.definition)
+            Head(f"change:{c.name}", f"{heading(c)}, ratio" if c.name in LATENCIES else heading(c), True, c.definition)
             for c in shown
         ),
     )
@@ -451,8 +469,8 @@ def _history_sentences(history: RunHistory, comparison: RunComparison) -> list[s
     left = history.points[history.points["reason"] != ""]
     if len(left):
         runs = list(dict.fromkeys(left["run"]))
-        reasons = "; ".join(dict.fromkeys(left["reason"]))
-        found.append(f"Times of {', '.join(runs[:5])} are in no series: {reasons}.")
+        shown = f"{', '.join(runs[:5])}{f' and {len(runs) - 5} more' if len(runs) > 5 else ''}"
+        found.append(f"Times of {shown} are in no series: {_brief(left['reason'])}.")
     return found
 
 
@@ -478,8 +496,16 @@ def _difference_sentences(comparison: RunComparison) -> list[str]:
         found.append(f"{len(decided) - 6} more differences are in the table.")
     unfit = frame[frame["verdict"] == NOT_COMPARABLE]
     if len(unfit):
-        found.append(f"Times not comparable: {'; '.join(dict.fromkeys(unfit['reason']))}.")
+        rows = unfit[unfit["metric"] == LATENCIES[0]]
+        found.append(f"Times of {len(rows)} rows are not comparable: {_brief(rows['reason'])}.")
     return found
+
+
+def _brief(reasons: Iterable[str]) -> str:
+    """The first reasons without what stands in brackets."""
+    parts = [part for text in reasons for part in re.sub(r" \((?:[^()]|\([^()]*\))*\)", "", text).split("; ")]
+    unique = list(dict.fromkeys(parts))
+    return "; ".join(unique[:3]) + (f"; {len(unique) - 3} more" if len(unique) > 3 else "")
 
 
 def _headline(frame: pd.DataFrame) -> list[str]:
@@ -539,9 +565,10 @@ def write_comparison(
         details = [t for t in (settings_table(comparison), every_difference(comparison)) if t is not None]
         plots, charts = [], {}
     reading = READING if history is None else (*HISTORY_READING, *READING)
-    printed = tuple(t for t in (results if history is not None else [main, *([changes] if changes else []), *told]))
+    left_out = listed_table(listed)
+    printed = tuple(t for t in (*(results[:2] if history is not None else (main, changes)), left_out) if t is not None)
     if history is not None and len(results[1].sections[0].rows) > _ROWS_PRINTED:
-        printed = (results[0], *told)
+        printed = (printed[0], *printed[2:])
     _write_frame(folder, "compare", _values_frame(comparison))
     _write_frame(folder, "differences", comparison.differences)
     if history is not None:

@@ -107,8 +107,8 @@ def _trend(
         labelLimit=120,
     )
     x = alt.X("place:Q", axis=axis, scale=alt.Scale(domain=[-0.5, len(names) - 0.5], nice=False))
-    y = alt.Y("value:Q", title=heading(column(metric)), scale=alt.Scale(zero=False))
-    base = alt.Chart(alt.InlineData(values=rows)).encode(x=x, color=colour_scale(present))
+    y = alt.Y("value:Q", title=heading(column(metric)), scale=alt.Scale(zero=False), axis=alt.Axis(format=".4~g"))
+    base = alt.Chart(alt.InlineData(values=rows)).encode(x=x, color=colour_scale(present).legend(symbolOpacity=1))
     band = base.mark_area(opacity=0.12).encode(y=alt.Y("low:Q"), y2="high:Q")
     line = base.mark_line(strokeWidth=1, opacity=0.7).encode(y=y)
     level = base.mark_line(strokeWidth=2.5, interpolate="step").encode(y=alt.Y("level:Q"))

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 _RANKS = (
     r"method|metric|ours|published|difference|status|split|(accuracy|mma)_3px|repeatability|latency_median_ms"
-    r"|run_name|label|setting:.*|before|after|verdict|reason|state",
+    r"|run_name|label|setting:.*|before|after|verdict|reason|state|change:((accuracy|mma)_3px|latency_median_ms)",
     "precision|run|reference",
     "speedup",
-    r"(accuracy|mma)_1px|source",
+    r"(accuracy|mma)_1px|source|change:.*",
     r"(accuracy|mma)_5px|repeatability_one_to_one",
     r"(accuracy|mma)_[\d.]+px",
     r"auc_[\d.]+px|localisation_error_px",

@@ -116,7 +116,8 @@ class Text:
 
 @dataclass(frozen=True)
 class Found:
-    """A path that must be there before any work: `kind` is ``folder``, ``file`` or ``any``.
+    """A path that must be there before any work: `kind` is ``folder``, ``file``, ``any``, or ``folders``, which may be
+    a pattern that some fit.
 
     ``new`` is a folder that a command makes. See :func:`inputs`."""
 

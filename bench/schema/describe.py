@@ -21,7 +21,13 @@ from bench.core.doors import Door
 from bench.schema.checks import Form, Found, Items, OneOf, Range, Shard, fields_of
 
 _PLAIN = {int: "whole number", float: "number", str: "text", bool: "true | false"}
-_PATHS = {"new": "folder", "folder": "existing folder", "file": "existing file", "any": "existing file or folder"}
+_PATHS = {
+    "new": "folder",
+    "folder": "existing folder",
+    "folders": "existing folder or pattern",
+    "file": "existing file",
+    "any": "existing file or folder",
+}
 
 
 @dataclass(frozen=True, slots=True)

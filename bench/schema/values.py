@@ -54,6 +54,7 @@ Device = Annotated[
 Streams = Annotated[int, Range(1, max_threads, "four times the processors of this machine")]
 MethodNames = Annotated[list[Name], Items(1)]
 FinishedRun = Annotated[str, Found("folder", "a run directory")]
+RunFolders = Annotated[str, Found("folders", "folders of runs or baselines, or a pattern such as results/*")]
 
 
 def check_area(key: str, height: int, width: int) -> None:
@@ -82,6 +83,7 @@ __all__ = [
     "Probability",
     "Range",
     "Repeats",
+    "RunFolders",
     "Seed",
     "Shard",
     "Share",

@@ -69,6 +69,7 @@ _NO_CONDITION = (
     "jobs",
 )
 """Keys of a configuration that change no number, or stand elsewhere."""
+_PROSE = ("name", "title", "source", "unstated")
 _METHOD_ELSEWHERE = ("label", "threads", "optional")
 
 
@@ -148,13 +149,31 @@ class RunComparison:
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """A condition without which pairs cannot be compared: `key`, and the runs by its value."""
+    """A condition without which pairs cannot be compared.
+
+    Attributes
+    ----------
+    key : str
+        protocol, data or pairs.
+    runs : mapping
+        Its value, as text, to the names of the runs that have it.
+    constants : mapping
+        The keys behind it that differ, with their values.
+    """
 
     key: str
     runs: Mapping[str, tuple[str, ...]]
+    constants: Mapping[str, tuple[str, ...]]
 
     def __str__(self) -> str:
-        return f"{self.key}: " + "; ".join(f"{value} ({_listed(names)})" for value, names in self.runs.items())
+        return f"{self.key} " + ", ".join(f"{value} ({_listed(names)})" for value, names in self.runs.items())
+
+    def reason(self) -> str:
+        """The same with the first keys that differ: what the first run has, and what others have."""
+        shown = [f"{key} {' | '.join(map(_cut, values))}" for key, values in list(self.constants.items())[:4]]
+        more = len(self.constants) - len(shown)
+        keys = f" [{'; '.join(shown)}{f'; {more} more' if more > 0 else ''}]" if shown else ""
+        return f"{self}{keys}"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -192,8 +211,9 @@ def compare_many(
     apart = disagreements(runs)
     if apart and not side_by_side:
         raise ConfigError(
-            "these runs do not agree, so differences between them would mean nothing. "
-            + " | ".join(map(str, apart))
+            f"these runs do not agree in {' and '.join(each.key for each in apart)}, so differences between them would "
+            "mean nothing: "
+            + "; ".join(each.reason() for each in apart)
             + ". Compare runs of one protocol and data set, or put them beside each other without differences: "
             "side_by_side=true"
         )
@@ -263,19 +283,21 @@ def disagreements(runs: Sequence[RunRows]) -> list[Disagreement]:
         if len(by_value) > 1:
             named = {texts[value]: tuple(names) for value, names in by_value.items()}
             constants = _constants(runs, shown)
-            more = [f"{key} {' or '.join(values)}" for key, values in list(constants.items())[:3]]
-            key = f"{shown} ({'; '.join(more)}{', ...' if len(constants) > 3 else ''})" if more else shown
-            found.append(Disagreement(key, named))
+            found.append(Disagreement(shown, named, constants))
     return found
 
 
-def _constants(runs: Sequence[RunRows], part: str) -> dict[str, list[str]]:
+def _cut(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _constants(runs: Sequence[RunRows], part: str) -> dict[str, tuple[str, ...]]:
     """Constants of a protocol, or settings of a data set, that differ, with their values."""
     prefix = {"protocol": "protocol.", "data": "dataset."}.get(part)
     if prefix is None:
         return {}
     run_level, _ = differing(runs)
-    return {k: list(dict.fromkeys(v.values())) for k, v in run_level.items() if k.startswith(prefix)}
+    return {k: tuple(dict.fromkeys(v.values())) for k, v in run_level.items() if k.startswith(prefix)}
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, str]:
@@ -305,7 +327,7 @@ def settings(manifest: Mapping[str, Any]) -> dict[str, str]:
     config = {key: value for key, value in (manifest.get("config") or {}).items() if key not in _NO_CONDITION}
     protocol, dataset = manifest["protocol"], manifest["dataset"]
     host, git = manifest.get("host") or {}, manifest.get("git") or {}
-    constants = {k: v for k, v in (protocol.get("config") or {}).items() if k not in ("name", "title", "source")}
+    constants = {k: v for k, v in (protocol.get("config") or {}).items() if k not in _PROSE}
     own = {k: v for k, v in ((manifest.get("config") or {}).get("dataset") or {}).items() if k != "name"}
     found = flat(config) if config else {}
     found["protocol"] = f"{protocol['name']} {protocol['hash'][:8]}"
