@@ -9,10 +9,10 @@ from typing import Annotated
 
 from omegaconf import MISSING
 
-from bench.schema.checks import PATH_BYTES, Items, Text
+from bench.schema.checks import Found, Items
 from bench.schema.values import Folder, Title
 
-RunPattern = Annotated[str, Text(PATH_BYTES, False, "a run directory, or a pattern such as 'results/shard_*'")]
+RunPattern = Annotated[str, Found("folders", "a run directory, or a pattern such as 'results/shard_*'")]
 
 
 @dataclass
