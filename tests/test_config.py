@@ -48,7 +48,7 @@ def test_every_method_composes(method: str) -> None:
 def test_every_yaml_file_is_a_group_choice_a_command_or_shared() -> None:
     known = {f"{group}/{name}" for group, names in GROUPS.items() for name in names} | PRIMARY | {"quiet"}
     found = {str(path.relative_to(CONF).with_suffix("")) for path in CONF.rglob("*.yaml")}
-    grouped = {name for name in found if name.split("/")[0] in ("method", "train")}
+    grouped = {name for name in found if name.split("/")[0] in ("method", "train", "grid")}
     assert found - grouped - known == set()
 
 
