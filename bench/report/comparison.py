@@ -356,7 +356,7 @@ def steps_table(history: RunHistory, comparison: RunComparison) -> Table:
     """Every step: what changed, from which run on, by how much."""
     heads = (
         Head("label", "first run", False, "The first run after the change."),
-        Head("run_name", "folder", False),
+        Head("run", "folder", False),
         Head("method", "method", False),
         Head("metric", "metric", False),
         Head("before", "before", True, "Mean of the runs since the step before."),

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 _RANKS = (
     r"method|metric|ours|published|difference|status|split|(accuracy|mma)_3px|repeatability|latency_median_ms"
-    r"|run_name|label|setting:.*|before|after|verdict|reason|state|change:((accuracy|mma)_3px|latency_median_ms)",
-    "precision|run|reference",
+    r"|run_name|label|setting:.*|verdict|reason|state|change:((accuracy|mma)_3px|latency_median_ms)",
+    "precision|run|reference|before|after",
     "speedup",
     r"(accuracy|mma)_1px|source|change:.*",
     r"(accuracy|mma)_5px|repeatability_one_to_one",

@@ -72,6 +72,7 @@ def test_the_values_are_those_of_the_runs_own_summary(tmp_path: Path) -> None:
         assert numbers[0] == pytest.approx(numbers[1], rel=1e-4), metric
 
 
+@pytest.mark.slow
 def test_holms_family_is_every_run(tmp_path: Path) -> None:
     a = run(tmp_path / "a")
     others = [run(tmp_path / f"b{i}", Change(pair_noise=1.0), seed=10 + i) for i in range(4)]
@@ -111,6 +112,7 @@ def test_runs_of_one_group_are_compared_beside_others(tmp_path: Path) -> None:
     assert set(found.comparison.differences["run"]) == {"b"}
 
 
+@pytest.mark.slow
 def test_five_precisions_with_a_method_each_are_compared_with_the_first(tmp_path: Path) -> None:
     names = ("tf", "fp32", "fp16", "bf16", "int8")
     runs = []
@@ -131,6 +133,7 @@ def test_five_precisions_with_a_method_each_are_compared_with_the_first(tmp_path
     assert rows["verdict"].tolist() == ["identical"] * 3 + ["worse"]
 
 
+@pytest.mark.slow
 def test_times_are_compared_on_one_quiet_host_only(tmp_path: Path) -> None:
     a = run(tmp_path / "a")
     same, slow = run(tmp_path / "same", seed=2), run(tmp_path / "slow", Change(latency=1.2), seed=3)
@@ -230,6 +233,7 @@ def releases(root: Path, planted: bool, n: int = 20, seed: int = 0) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_planted_steps_are_found_where_they_are_and_no_others(tmp_path: Path) -> None:
     root = releases(tmp_path / "runs", planted=True)
     found = compare_runs([root / "*"], results=tmp_path / "results", by="version", metrics=HISTORY, draws=200)
