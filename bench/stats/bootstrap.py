@@ -1,7 +1,7 @@
 """Cluster bootstrap: whole clusters (sequences, timing blocks) are drawn with replacement.
 
 Pairs of one sequence share a reference image and are not independent; drawing pairs would give intervals that are too
-narrow. All draws are one integer matrix ``weights[draw, cluster]`` (how often a cluster was drawn), and two methods
+narrow. All draws are one matrix of counts ``weights[draw, cluster]`` (how often a cluster was drawn), and two methods
 that use the same matrix are compared pair by pair. It serves differences and ratios of quantiles; means, shares and
 single quantiles have closed forms in :mod:`bench.stats.intervals`.
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,8 @@ from bench.stats.intervals import (
     student_t,
 )
 
+Counts = NDArray[np.unsignedinteger[Any]]
+_CHUNK_BYTES = 1 << 25
 _PERCENTILE_FROM = 8
 """Clusters from which on percentiles of draws are used; with four they hold the truth in 85 % instead of 95 %."""
 
@@ -56,25 +58,38 @@ def cluster_codes(labels: Sequence[Any] | NDArray[Any]) -> tuple[Ints, int]:
 
 
 @functools.lru_cache(maxsize=8)
-def cluster_weights(n_clusters: int, draws: int, seed: int) -> Floats:
+def cluster_weights(n_clusters: int, draws: int, seed: int) -> Counts:
     """Draw `n_clusters` clusters with replacement, `draws` times.
 
     Returns
     -------
-    (draws, n_clusters) float64
+    (draws, n_clusters) unsigned
         How often each cluster was drawn; rows sum to `n_clusters`. Read-only: the same arguments give the same matrix.
+        Of the smallest type that holds the counts: a byte each, since one of float64 for 20 000 clusters and 5000 draws
+        would take 800 MB.
     """
     rng = np.random.default_rng((seed, n_clusters))
-    weights = rng.multinomial(n_clusters, np.full(n_clusters, 1.0 / n_clusters), size=draws).astype(np.float64)
+    shares = np.full(n_clusters, 1.0 / n_clusters)
+    parts = []
+    for rows in _chunks(draws, n_clusters):
+        drawn = rng.multinomial(n_clusters, shares, size=rows.stop - rows.start)
+        parts.append(drawn.astype(np.min_scalar_type(drawn.max(initial=0))))
+    weights: Counts = np.concatenate(parts)
     weights.setflags(write=False)
     return weights
+
+
+def _chunks(draws: int, width: int) -> Iterator[slice]:
+    """Draws of a (draws, width) matrix a few at a time, so that those of float64 take at most 32 MB."""
+    step = max(1, _CHUNK_BYTES // (8 * max(width, 1)))
+    return (slice(start, min(start + step, draws)) for start in range(0, draws, step))
 
 
 def _sums(values: Floats, codes: Ints, n_clusters: int) -> Floats:
     return np.asarray(np.bincount(codes, weights=values, minlength=n_clusters), dtype=np.float64)
 
 
-def mean_draws(values: ArrayLike, codes: Ints, weights: Floats) -> Floats:
+def mean_draws(values: ArrayLike, codes: Ints, weights: Floats | Counts) -> Floats:
     """Mean of each draw.
 
     Parameters
@@ -82,7 +97,8 @@ def mean_draws(values: ArrayLike, codes: Ints, weights: Floats) -> Floats:
     values : (N,) float
         NaN marks an observation for which the metric is undefined; it has weight 0.
     codes : (N,) int
-    weights : (draws, n_clusters) float64
+    weights : (draws, n_clusters)
+        As :func:`cluster_weights` gives it.
 
     Returns
     -------
@@ -101,7 +117,7 @@ def mean_draws(values: ArrayLike, codes: Ints, weights: Floats) -> Floats:
         return np.asarray(totals / counts, dtype=np.float64)
 
 
-def quantile_draws(values: ArrayLike, codes: Ints, weights: Floats, q: float) -> Floats:
+def quantile_draws(values: ArrayLike, codes: Ints, weights: Floats | Counts, q: float) -> Floats:
     """Quantile of each draw: exactly :func:`quantile` of the observations of the drawn clusters.
 
     Parameters and result as :func:`mean_draws`.
@@ -117,7 +133,17 @@ def quantile_draws(values: ArrayLike, codes: Ints, weights: Floats, q: float) ->
     step = math.isqrt(len(x) - 1) + 1
     buckets = np.zeros((-(-len(x) // step), weights.shape[1]))
     np.add.at(buckets, (np.arange(len(x)) // step, codes), 1.0)
-    ends = weights @ np.cumsum(buckets, axis=0).T
+    np.cumsum(buckets, axis=0, out=buckets)
+    result = np.empty(len(weights))
+    # Sums of counts are exact, so that the size of the chunks changes no number.
+    for rows in _chunks(len(weights), max(weights.shape[1], len(x) // step, step)):
+        result[rows] = _quantiles(x, codes, np.asarray(weights[rows], dtype=np.float64), buckets, step, q)
+    return result
+
+
+def _quantiles(x: Floats, codes: Ints, weights: Floats, buckets: Floats, step: int, q: float) -> Floats:
+    """Quantile of some draws; `x` ascends, `buckets` counts a cluster's observations up to the end of each bucket."""
+    ends = weights @ buckets.T
     total = ends[:, -1]
     position = np.maximum(total - 1, 0) * q
     floor = np.floor(position)

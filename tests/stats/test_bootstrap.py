@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bench.metrics.homography import auc_trapezoid
 from bench.stats import (
+    bootstrap,
     cluster_codes,
     cluster_weights,
     mean_draws,
@@ -136,3 +137,25 @@ def test_two_blocks_have_a_p_value_however_sure_it_is_asked_to_be(factor: float)
     found = ratio_comparison(times * factor, blocks, times[::-1], blocks)
     assert found.limits(1 - 1e-12)[0] < found.value < found.limits(1 - 1e-12)[1]
     assert 0 < found.p_value(1.0) <= 1
+
+
+def test_chunks_of_draws_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against one matrix of float64 drawn and multiplied at once."""
+    rng = np.random.default_rng(5)
+    values, codes = np.round(rng.gamma(1, 3, 3000), 2), rng.integers(0, 300, 3000)
+    values[::7] = INF
+    whole = np.random.default_rng((3, 300)).multinomial(300, np.full(300, 1 / 300), size=500).astype(np.float64)
+    expected = (
+        [quantile_draws(values, codes, whole, q) for q in (0.0, 0.5, 0.77, 1.0)],
+        mean_draws(values, codes, whole),
+    )
+    monkeypatch.setattr(bootstrap, "_CHUNK_BYTES", 8 * 300 * 37)
+    cluster_weights.cache_clear()
+    weights = cluster_weights(300, 500, seed=3)
+    assert weights.dtype == np.uint8 and np.array_equal(weights, whole)
+    found = (
+        [quantile_draws(values, codes, weights, q) for q in (0.0, 0.5, 0.77, 1.0)],
+        mean_draws(values, codes, weights),
+    )
+    assert np.array_equal(found[0], expected[0]) and np.array_equal(found[1], expected[1])
+    cluster_weights.cache_clear()
