@@ -99,22 +99,13 @@ class TorchNetwork:
         self._threads = threads
         self._keys = fingerprint.outputs("sparse", config.descriptors)
         self._shapes: set[tuple[int, ...]] = set()
+        if config.compile:
+            _set_up_compiler()
         start = time.perf_counter()
         self._eager = _network(torch, weights, "descriptors_raw" in self._keys)
-        self._run = self._compiled() if config.compile else self._eager
+        self._run = torch.compile(self._eager, dynamic=False) if config.compile else self._eager
         self._costs: dict[str, object] = {"load_ms": 1e3 * (time.perf_counter() - start)}
         self._layers = self._dispatched()
-
-    def _compiled(self) -> Any:
-        import torch._dynamo
-        import torch._inductor.config
-
-        torch._dynamo.config.recompile_limit = _SHAPES
-        # No processes of its own beside those that are timed.
-        torch._inductor.config.compile_threads = 1
-        # A size has one or two files: compiling their headers in advance costs more than it saves.
-        torch._inductor.config.cpp_cache_precompile_headers = False
-        return torch.compile(self._eager, dynamic=False)
 
     def prepare(self, size: Size, batch: int = 1) -> None:
         """Compile for a shape, if the network is compiled.
@@ -199,6 +190,18 @@ class TorchNetwork:
             },
             "costs": self._costs,
         }
+
+
+def _set_up_compiler() -> None:
+    """Import what `torch.compile` needs, and set it up for processes that are timed."""
+    import torch._dynamo
+    import torch._inductor.config
+
+    torch._dynamo.config.recompile_limit = _SHAPES
+    # No processes of its own beside those that are timed.
+    torch._inductor.config.compile_threads = 1
+    # A size has one or two files: compiling their headers in advance costs more than it saves.
+    torch._inductor.config.cpp_cache_precompile_headers = False
 
 
 def _network(torch: Any, weights: Weights, descriptors: bool) -> Any:
