@@ -5,11 +5,15 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 pytest_plugins = ["tests.superpoint_method"]
+
+# Runs of two processes of this suite, or of two suites, do not take turns with each other.
+os.environ["BENCH_TURNS"] = tempfile.mkdtemp(prefix="bench-turns-")
 
 # Tests start many interpreters; without bytecode, which images of containers forbid, each compiles the package again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

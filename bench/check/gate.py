@@ -126,9 +126,14 @@ def check_evidence(candidate: Evidence, baseline: Evidence, config: CheckConfig)
 
 
 def _untold(candidate: Evidence, baseline: Evidence, config: CheckConfig) -> str:
-    """Why latency decides nothing, empty if it decides: a run marked noisy, which may only widen intervals if what its
-    neighbours took is known and both sides are not blocks of one run."""
-    if config.latency.noisy == NoisyRuns.use or latency.same_run(candidate.times, baseline.times):
+    """Why latency decides nothing, empty if it decides: a run beside another run of bench, or one marked noisy, which
+    may only widen intervals if what its neighbours took is known. Blocks of one run saw the same neighbours."""
+    if latency.same_run(candidate.times, baseline.times):
+        return ""
+    for side, name in ((candidate, "candidate"), (baseline, "baseline")):
+        if side.header["noise"].get("alone") is False:
+            return f"the {name} was measured beside another run of bench on its host; repeat it alone"
+    if config.latency.noisy == NoisyRuns.use:
         return ""
     for side in (candidate, baseline):
         if side.header["noise"].get("noisy"):

@@ -6,8 +6,8 @@ method runs once per repeat and size, one at a time.
 
 from __future__ import annotations
 
-import datetime
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
@@ -18,7 +18,7 @@ import numpy as np
 from omegaconf import MISSING
 
 from bench.core.errors import BenchError, ConfigError, ModelError
-from bench.core.files import write_atomic, write_json, write_parquet
+from bench.core.files import new_directory, write_atomic, write_json, write_parquet
 from bench.core.frames import records
 from bench.core.names import safe_name, to_csv
 from bench.core.progress import progress
@@ -28,12 +28,13 @@ from bench.features.base import Batches, runnable
 from bench.report.console import TextColumn, TextSection, print_table
 from bench.run.worker import Worker
 from bench.schema import ModelConfig, ProtocolConfig, SuperPointConfig, TimeoutsConfig
-from bench.schema.options import ResizePolicy, TargetSize
+from bench.schema.options import ResizePolicy, TargetSize, WhenBusy
 from bench.schema.values import Batch, Device, Folder, Items, Name, Range, Seed, Threads, check_area
 from bench.stats import quantile_interval
 from bench.timing import host
 from bench.timing.arithmetic import matmul_peak_gflops, superpoint_gmac
 from bench.timing.host import resolve_threads
+from bench.timing.turns import turn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,6 +62,9 @@ class SweepConfig:
     """Images per call of a network; above 1 only its inference is timed, per image."""
     images: Annotated[int, Range(1, 10_000, "all are in memory at once")] = 4
     repeats: Annotated[int, Range(2, 10_000, "it would take days")] = 5
+    when_busy: WhenBusy = WhenBusy.wait
+    """While another run of bench is on this host: wait (until it ends) | mark (go on; both say that their times are not
+    comparable) | refuse."""
     timeouts: TimeoutsConfig = field(default_factory=TimeoutsConfig)
     seed: Seed = 0
     data_root: Folder = "datasets"
@@ -243,14 +247,19 @@ def main(config: SweepConfig) -> int:
     from bench.report.plots import latency
     from bench.report.plots.style import to_bytes
 
-    stamp = datetime.datetime.now().strftime("sweep_%Y-%m-%d_%H-%M-%S")
-    directory = Path(config.run_dir) if config.run_dir else Path(config.results) / stamp
     methods, left_out = runnable(config.methods)
     config = replace(config, methods=methods)
-    before = host.load()
-    rows = measure(config, directory)
-    if not (rows["stage"] != "refused").any():
-        raise BenchError("no method could run at any size; the reasons are above")
+    directory = Path(config.run_dir) if config.run_dir else new_directory(Path(config.results), "sweep_")
+    with ExitStack() as stack:
+        if not config.run_dir:  # made here, with nothing in it but logs until the times are there
+            stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        with turn(True, config.when_busy) as mine:
+            before = host.load()
+            rows = measure(config, directory)
+            taken = mine.record()
+        if not (rows["stage"] != "refused").any():
+            raise BenchError("no method could run at any size; the reasons are above")
+        stack.pop_all()
     counts = sorted({int(count) for count in rows["threads"]})
     summary = summarise(rows, config.methods, {count: matmul_peak_gflops(count) for count in counts})
     write_parquet(directory / "sweep.parquet", rows)
@@ -263,6 +272,7 @@ def main(config: SweepConfig) -> int:
             "versions": host.versions(),
             "load_before": before,
             "left_out": left_out,
+            "turn": taken,
         },
     )
     labels = {name: method.label or name for name, method in config.methods.items()}
@@ -279,6 +289,8 @@ def main(config: SweepConfig) -> int:
     _print(summary, labels)
     if "gflops" in summary:
         print(peak_note(summary))
+    if taken["alone"] is False:
+        print(f"The times are not comparable: {', '.join(taken['beside'])} ran beside them on this host.")
     print(f"sweep: {directory.resolve()}")
     return 0
 

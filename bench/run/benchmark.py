@@ -53,9 +53,10 @@ from bench.run.throughput import measure
 from bench.run.worker import Worker
 from bench.schema import ImportedConfig, MethodConfig, RunConfig, TimeoutsConfig
 from bench.schema.identity import protocol_hash
-from bench.schema.options import ResizePolicy
+from bench.schema.options import LatencyMode, ResizePolicy
 from bench.summary.table import STAGES, check_reference, summarise
 from bench.timing import host, noise
+from bench.timing.turns import Turn, together, turn
 
 if TYPE_CHECKING:
     from bench.report.matches import MatchDrawing
@@ -132,8 +133,12 @@ def run(config: RunConfig, command: list[str] | None = None) -> Run:
             log.info("continuing %s", store.directory)
         phases.end("start")
         whole = manifest is wanted
-        infos, manifest = _extract(config, methods, dataset, store, _continued(wanted, manifest), phases)
-        return _evaluate(config, dataset, infos, store, manifest, phases, whole)
+        manifest = _continued(wanted, manifest)
+        with turn(config.latency.mode != LatencyMode.off, config.latency.when_busy) as mine:
+            if mine.waited_s:
+                phases.end("wait")
+            infos, manifest = _extract(config, methods, dataset, store, manifest, phases)
+            return _evaluate(config, dataset, infos, store, manifest, phases, whole, mine)
 
 
 _TABLES = ("pairs.parquet", "times.parquet")
@@ -209,6 +214,7 @@ def _continued(wanted: Manifest, earlier: Manifest) -> Manifest:
         methods=earlier.methods,
         load_before=earlier.load_before,
         jobs=earlier.jobs,
+        turn=earlier.turn,
     )
 
 
@@ -297,6 +303,7 @@ def _evaluate(
     manifest: Manifest,
     phases: Phases,
     whole: bool,
+    mine: Turn,
 ) -> Run:
     from bench.run.evaluation import entries, evaluate_all, resolve_jobs
 
@@ -330,10 +337,12 @@ def _evaluate(
         write_parquet(store.directory / "sweep.parquet", swept)
         write_atomic(store.directory / "sweep.csv", to_csv(table, float_format="%.6g").encode())
         log.info("estimators and thresholds beside the protocol's: %s", store.directory / "sweep.csv")
+    taken = together(manifest.turn, mine.record())
     manifest = replace(
         manifest,
         rows_written=len(pairs),
-        noise=noise.verdict(noise.machine(times), (manifest.load_before or {}).get("cpu_busy")),
+        turn=taken,
+        noise=noise.verdict(noise.machine(times), (manifest.load_before or {}).get("cpu_busy"), taken),
         status=COMPLETE,
         finished=_now(),
     )
@@ -493,7 +502,8 @@ def _identity(config: RunConfig, dataset: DataSet, methods: Mapping[str, MethodC
         "protocol": protocol_hash(config.protocol),
         "dataset": dataset.digest,
         "methods": _digest({name: asdict(method) | neither for name, method in methods.items()}),
-        "latency": _digest(asdict(config.latency)),
+        # Whom it waits for does not change what is measured.
+        "latency": _digest({key: value for key, value in asdict(config.latency).items() if key != "when_busy"}),
         "estimator_sweep": _digest(asdict(config.estimator_sweep)),
         "seed": str(config.seed),
     }

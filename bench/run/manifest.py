@@ -192,6 +192,8 @@ class Manifest:
         See :mod:`bench.timing.noise`.
     shards : list of ShardRecord
         The runs that were merged into this one, in the order of their numbers; empty otherwise.
+    turn : dict
+        Whether the run was alone on its host; see :meth:`bench.timing.turns.Turn.record`. Empty: not recorded.
     """
 
     protocol: ProtocolRecord
@@ -223,6 +225,7 @@ class Manifest:
     throughput: dict[str, Any] = field(default_factory=dict)
     noise: dict[str, Any] = field(default_factory=dict)
     shards: list[ShardRecord] = field(default_factory=list)
+    turn: dict[str, Any] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:

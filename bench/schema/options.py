@@ -306,3 +306,11 @@ class FailOn(Option):
     never = "never"
     step = "step"
     difference = "difference"
+
+
+class WhenBusy(Option):
+    """What a run does while another run of bench times something on this host."""
+
+    wait = "wait"
+    mark = "mark"
+    refuse = "refuse"

@@ -10,7 +10,7 @@ from omegaconf import MISSING
 from bench.core.errors import ConfigError
 from bench.schema.checks import increasing
 from bench.schema.methods import ModelConfig
-from bench.schema.options import LatencyMode
+from bench.schema.options import LatencyMode, WhenBusy
 from bench.schema.protocol import ESTIMATORS, ProtocolConfig
 from bench.schema.values import (
     Count,
@@ -48,6 +48,9 @@ class LatencyConfig:
     """Untimed extractions of each new image shape."""
     throughput_s: Annotated[float, Range(0, 3600, "an hour a method")] = 0.0
     """Seconds of asynchronous throughput measurement per OpenVINO method; 0: none."""
+    when_busy: WhenBusy = WhenBusy.wait
+    """While another run of bench is on this host, by a lock that both hold: wait (until it ends; runs with mode=off do
+    not wait for each other) | mark (go on; both runs say that their times are not comparable) | refuse."""
 
 
 @dataclass

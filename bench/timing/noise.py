@@ -7,7 +7,8 @@ neighbours took of the processors (:mod:`bench.timing.neighbours`). That does no
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +99,9 @@ def widen(low: float, high: float, blocks: pd.DataFrame, q: float) -> tuple[floa
     return low * (1 - taken_at(blocks["taken"].to_numpy(np.float64), q)) / factor, high * factor
 
 
-def verdict(blocks: pd.DataFrame, busy_before: float | None) -> dict[str, object]:
+def verdict(
+    blocks: pd.DataFrame, busy_before: float | None, turn: Mapping[str, Any] | None = None
+) -> dict[str, object]:
     """Say whether the machine was disturbed during a run.
 
     Parameters
@@ -108,14 +111,23 @@ def verdict(blocks: pd.DataFrame, busy_before: float | None) -> dict[str, object
     busy_before : float or None
         Share of the processors that others used before the run, 0 to 1; decides where nothing was recorded during the
         run.
+    turn : mapping, optional
+        Whether the run was alone; see :meth:`bench.timing.turns.Turn.record`.
 
     Returns
     -------
     dict
         ``noisy`` (bool), ``reasons`` (list of sentences), ``kernel`` (which one), ``calibration_drift``,
-        ``calibration_spread``, ``taken_median`` and ``taken_p90`` (over blocks); None where not measured.
+        ``calibration_spread``, ``taken_median`` and ``taken_p90`` (over blocks), ``alone`` (no other run of bench on
+        the host); None where not measured.
     """
     reasons = []
+    alone = (turn or {}).get("alone")
+    if alone is False and (turn or {}).get("timed"):
+        reasons.append(
+            f"not alone: {', '.join((turn or {}).get('beside', ()))} ran beside it on this host, so its times are not "
+            "comparable with those of other runs"
+        )
     result: dict[str, object] = dict.fromkeys(
         ("calibration_drift", "calibration_spread", "taken_median", "taken_p90"), None
     )
@@ -140,4 +152,4 @@ def verdict(blocks: pd.DataFrame, busy_before: float | None) -> dict[str, object
             )
     elif busy_before is not None and busy_before > BUSY_LIMIT:
         reasons.append(f"other processes used {busy_before:.0%} of the processor before the run")
-    return {"noisy": bool(reasons), "reasons": reasons, "kernel": KERNEL, **result}
+    return {"noisy": bool(reasons), "reasons": reasons, "kernel": KERNEL, "alone": alone, **result}

@@ -149,6 +149,22 @@ def test_noisy_runs_may_be_told_to_decide_nothing() -> None:
     assert report.code is ExitCode.INCONCLUSIVE
 
 
+@pytest.mark.parametrize("setting", ["widen", "use", "inconclusive"])
+def test_times_beside_another_run_of_bench_decide_nothing(setting: str) -> None:
+    baseline = evidence(WORLD, with_times=True)
+    slow = replace(baseline, times=times(WORLD, Change(latency=1.3), seed=2))
+    beside = with_header(slow, noise={"noisy": True, "alone": False, "reasons": ["not alone"]})
+    config = check_config("draws=1000", f"latency.noisy={setting}")
+    report = check_evidence(beside, baseline, config)
+    assert report.code is ExitCode.INCONCLUSIVE
+    remarks = {one.remark for one in latencies(report).values()}
+    assert all(
+        "the candidate was measured beside another run of bench on its host; repeat it alone" in r for r in remarks
+    )
+    alone = with_header(slow, noise={"noisy": False, "alone": True})
+    assert check_evidence(alone, baseline, config).code is ExitCode.REGRESSION
+
+
 def test_times_of_another_calibration_kernel_are_not_normalised() -> None:
     baseline = evidence(WORLD, with_times=True)
     other = with_header(replace(baseline, times=times(WORLD, seed=2)), noise={"noisy": False, "kernel": "another"})
