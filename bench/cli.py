@@ -7,15 +7,24 @@ import errno
 import logging
 import os
 import shlex
+import shutil
 import signal
+import socket
 import sys
-from collections.abc import Callable, Sequence
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import guide
 from bench.commands import COMMANDS, main_of
 from bench.core import interruption
+
+if TYPE_CHECKING:
+    from bench.run.multirun import Job
 
 log = logging.getLogger(__name__)
 _CHOICES = {
@@ -172,11 +181,252 @@ def _execute(command: str, overrides: Sequence[str]) -> int:
     check_overrides(words, command)
     # The run records what was typed; Hydra reads the list of words that methods.add and methods.drop stand for.
     typed = sys.argv
-    sys.argv = [*(word for word in typed if word not in overrides), *words]
+    options = [word for word in typed if word not in overrides]
+    if {"-m", "--multirun"} & set(options) and not {"--cfg", "-c", "--info", "-i", "--hydra-help"} & {
+        word.partition("=")[0] for word in options
+    }:
+        return _multirun(command, options, words)
+    sys.argv = [*options, *words]
     _hydra(command, task)
     for error in errors:
         raise error
     return max(codes, default=0)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What Hydra calls for each job of a multirun; its launcher may call it in another process or on another host."""
+
+    command: str
+    folder: Path
+    common: tuple[str, ...]
+    options: tuple[str, ...]
+    invocation: str
+    pid: int
+    host: str
+    level: int
+
+    def __call__(self, config: Any) -> Any:
+        from hydra.core.hydra_config import HydraConfig
+
+        from bench.config import register
+        from bench.run import multirun
+
+        register(self.command)
+        hydra = HydraConfig.get()
+        words = list(hydra.overrides.task)
+        name = multirun.job_name(words, self.common)
+        place = str(self.folder / name) if self.command == "run" else None
+        for word in words:
+            place = word.removeprefix("run_dir=") if word.startswith("run_dir=") else place
+        job = multirun.Job(name, int(hydra.job.num), words, self.invocation, place)
+        optimises = not str(hydra.sweeper.get("_target_", "")).endswith(".BasicSweeper")
+        apart = (os.getpid(), socket.gethostname()) != (self.pid, self.host)
+        output = self.folder / multirun.JOBS / f"{name}.log"
+        with (
+            multirun.output_to(output, self.level) if apart else nullcontext(),
+            multirun.entered(self.folder, job) as begun,
+        ):
+            try:
+                code, values = self._perform(config, words, place, optimises)
+                sentence = ""
+            except Exception as error:
+                code, sentence = _explained(self.command, error)
+                values = {}
+                if sentence and apart:
+                    _say(f"bench: {sentence}")
+            done = multirun.ended(self.folder, begun, code, sentence, values)
+        if not apart:
+            (log.error if code else log.info)("%s", done.line())
+        if not optimises:
+            return code
+        if sentence:
+            # What a sweeper takes for a failed trial; a run that only lost some pairs has values.
+            from bench.core.errors import BenchError
+
+            raise BenchError(sentence)
+        return list(values.values()) if len(values) > 1 else next(iter(values.values()))
+
+    def _perform(
+        self, config: Any, words: list[str], place: str | None, optimises: bool
+    ) -> tuple[int, dict[str, float]]:
+        from bench.config import check_inputs, validated
+        from bench.core.errors import ConfigError
+
+        sys.argv = [self.options[0], *(word for word in self.options[1:] if word not in ("-m", "--multirun")), *words]
+        made = validated(config, words)
+        if self.command != "run":
+            if optimises:
+                raise ConfigError("a sweeper that optimises needs `bench -m` with objective=..., no other command")
+            check_inputs(made)
+            return int(main_of(self.command)(made)), {}
+        if optimises and not made.objective:
+            raise ConfigError(_NO_OBJECTIVE)
+        made.run_dir = place
+        check_inputs(made)
+        from bench.commands.run import measured
+
+        return measured(made)
+
+
+_NO_OBJECTIVE = (
+    "the sweeper optimises what a run returns, so say what that is: objective=accuracy_3px, "
+    "objective=latency_median_ms, or objective=[accuracy_3px,latency_median_ms]; `bench list metrics` names the others"
+)
+
+
+def _multirun(command: str, options: list[str], words: list[str]) -> int:
+    """Run the jobs of `bench -m` by whatever launcher, then say what became of each and compare the runs."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from bench.core.files import new_directory
+    from bench.run import multirun
+
+    parsed = OverridesParser.create().parse_overrides(words)
+    given = {each.key_or_group: each for each in parsed}
+    if "hydra.sweep.dir" in given:
+        folder = Path(str(given["hydra.sweep.dir"].value())).absolute()
+    else:
+        results = given.get("results")
+        parent = "results" if results is None or results.is_sweep_override() else str(results.value())
+        folder = new_directory(Path(parent).absolute(), multirun.PREFIX)
+    try:
+        extra = [f"hydra.sweep.dir={_quoted(str(folder))}", *_for_plugins(given)]
+        for word in extra:
+            log.debug("added: %s", word)
+        common = tuple(
+            word.partition("=")[0] for word, each in zip(words, parsed, strict=True) if not each.is_sweep_override()
+        )
+        level = logging.getLogger("bench").getEffectiveLevel()
+        task = _Task(
+            command, folder, common, tuple(options), uuid.uuid4().hex, os.getpid(), socket.gethostname(), level
+        )
+        sys.argv = [*options, *(word for word in words if not word.startswith("hydra.sweep.dir=")), *extra]
+        interruption.resumable(folder)
+        launcher = given["hydra/launcher"].value() if "hydra/launcher" in given else "basic"
+        problem: Exception | None = None
+        with _told(folder, task.invocation) if launcher != "basic" else nullcontext():
+            try:
+                _hydra(command, task)
+            except Exception as error:
+                problem = error
+            jobs = [job for job in multirun.jobs_of(folder, wait=True) if job.invocation == task.invocation]
+    finally:
+        if not any((folder / multirun.JOBS).glob("*.json")) and "hydra.sweep.dir" not in given:
+            shutil.rmtree(folder, ignore_errors=True)
+    if problem is not None and not jobs:
+        raise problem
+    again = shlex.join(["bench", *sys.argv[1 : len(options)], *words])
+    if "hydra.sweep.dir" not in given:
+        again += f" hydra.sweep.dir={shlex.quote(os.path.relpath(folder))}"
+    code = _concluded(command, folder, jobs, problem, again)
+    if command != "run" and code == 0:
+        shutil.rmtree(folder, ignore_errors=True)
+    return code
+
+
+def _concluded(command: str, folder: Path, jobs: list[Job], problem: Exception | None, again: str) -> int:
+    """Table and page of the runs of a multirun, and one line for each job that failed; the exit code."""
+    from bench.run import multirun
+
+    if command == "run":
+        runs = multirun.finished_runs(folder)
+        for run in runs:
+            print(f"report: {run / 'report.html'}")
+    failed = [job for job in jobs if job.code]
+    code = max((job.code or 0 for job in jobs), default=0)
+    if problem is not None and not any(job.error for job in failed):
+        number, sentence = _explained(command, problem)
+        _say(f"bench: the launcher ended before its jobs: {sentence or type(problem).__name__}")
+        code = max(code, number)
+    _say(f"bench: {len(jobs) - len(failed)} of {len(jobs)} jobs finished{', failed:' if failed else ''}")
+    for job in failed:
+        _say(f"  {job.line()}")
+    if code:
+        _say(f"bench: what was measured is kept; continue with: {again}")
+    return code
+
+
+def _for_plugins(given: dict[str, Any]) -> list[str]:
+    """What Hydra's plugins need to do what is meant: the direction of each objective, Ray's own choice of memory."""
+    from bench.core.errors import ConfigError
+
+    words = []
+    launcher = given["hydra/launcher"].value() if "hydra/launcher" in given else ""
+    sweeper = given["hydra/sweeper"].value() if "hydra/sweeper" in given else ""
+    if launcher == "ray" and "hydra.launcher.ray.init.object_store_memory" not in given:
+        # The launcher gives 75 MiB, and Ray refuses any number where it joins a cluster that is there.
+        words.append("+hydra.launcher.ray.init.object_store_memory=null")
+    if sweeper and sweeper != "basic":
+        objective = list(map(str, given["objective"].value())) if "objective" in given else []
+        if not objective:
+            raise ConfigError(_NO_OBJECTIVE)
+        if sweeper == "optuna":
+            words += _direction(objective, given.get("hydra.sweeper.direction"))
+    return words
+
+
+def _direction(objective: list[str], override: Any) -> list[str]:
+    """The override that tells Optuna which way each objective gets better; none where the user gave it."""
+    from bench.core.errors import ConfigError
+    from bench.run import multirun
+
+    better = [multirun.direction(each) for each in objective]
+    if override is None:
+        for each, way in zip(objective, better, strict=True):
+            if way is None:
+                raise ConfigError(
+                    f"objective={each}: neither more nor less of it is better; say what is meant with "
+                    "hydra.sweeper.direction=maximize or minimize"
+                )
+        return [f"hydra.sweeper.direction={better[0] if len(better) == 1 else '[' + ','.join(map(str, better)) + ']'}"]
+    value = override.value()
+    said = list(map(str, value)) if isinstance(value, list) else [str(value)]
+    if len(said) != len(better) or any(way not in (None, each) for way, each in zip(better, said, strict=True)):
+        ways = ", ".join(f"{each}: {way}" for each, way in zip(objective, better, strict=True) if way)
+        raise ConfigError(
+            f"{override.input_line} is not what the objective asks for ({ways}); leave it out, or turn a metric round "
+            "with a minus: objective=[-NAME]"
+        )
+    return []
+
+
+@contextmanager
+def _told(folder: Path, invocation: str) -> Iterator[None]:
+    """Say which jobs of other processes have ended, as they do."""
+    from bench.core.errors import BenchError
+    from bench.run import multirun
+
+    log.info("jobs write what they print to %s", folder / multirun.JOBS)
+    done, told = threading.Event(), set[str]()
+
+    def watch() -> None:
+        while True:
+            last = done.wait(1.0)
+            try:
+                for path in sorted((folder / multirun.JOBS).glob("*.json")):
+                    job = multirun.read_job(path)
+                    if job.invocation == invocation and job.code is not None and job.name not in told:
+                        told.add(job.name)
+                        (log.error if job.code else log.info)("%s", job.line())
+            except (OSError, BenchError):
+                pass
+            if last:
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _quoted(text: str) -> str:
+    """As a value of an override, whatever is in it."""
+    escaped = text.replace("'", r"\'")
+    return f"'{escaped}'"
 
 
 def exit_code(command: str, call: Callable[[], int]) -> int:
@@ -212,26 +462,32 @@ def exit_code(command: str, call: Callable[[], int]) -> int:
 
 
 def _failure(command: str, error: Exception) -> int:
+    code, sentence = _explained(command, error)
+    if code != INTERNAL_ERROR:
+        _say(f"bench: {sentence}")
+    return code
+
+
+def _explained(command: str, error: Exception) -> tuple[int, str]:
+    """Exit code and sentence of an error; the traceback of one that is not explained is logged."""
     from bench.config import explain
     from bench.core.errors import BenchError
 
     if isinstance(error, BenchError):
-        _say(f"bench: {error}")
-        return USAGE_ERROR if command == "check" else error.exit_code
+        return USAGE_ERROR if command == "check" else error.exit_code, str(error)
     text = explain(error, command)
     if text is not None:
-        _say(f"bench: {text}")
-        return USAGE_ERROR
+        return USAGE_ERROR, text
     if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.EACCES, errno.ENOTDIR, errno.EISDIR):
-        _say(f"bench: {error.strerror}: {str(error.filename)[:200]}; give another file or folder")
-        return USAGE_ERROR
+        return USAGE_ERROR, f"{error.strerror}: {str(error.filename)[:200]}; give another file or folder"
     if isinstance(error, MemoryError):
-        _say(
-            f"bench: the memory of this machine does not suffice ({error}); use smaller images, fewer draws or methods"
+        return (
+            USAGE_ERROR if command == "check" else FAILURE,
+            f"the memory of this machine does not suffice ({error}); use smaller images, fewer draws or methods",
         )
-        return USAGE_ERROR if command == "check" else FAILURE
     logging.getLogger(__name__).error("internal error; please report it with the lines below", exc_info=error)
-    return INTERNAL_ERROR
+    first = (str(error).splitlines() or [""])[0]
+    return INTERNAL_ERROR, f"internal error: {type(error).__name__}: {first[:200]}"
 
 
 def _say(text: str) -> None:

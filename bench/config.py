@@ -156,11 +156,13 @@ def _presets(group: str) -> str:
 _ONE_OF_RUNS = re.compile(r"runs=(?!\[|null$)(.+)", re.DOTALL)
 """``runs=results/*``: a list is meant."""
 _LISTED = re.compile(r"methods\.(add|drop)=(.*)", re.DOTALL)
+_OBJECTIVE = re.compile(r"objective=(-?\w[\w,-]*)")
 _ADDED = re.compile(r"\+{0,2}method@methods\.([^.=]+)=(.+)")
 
 
 def rewritten(overrides: Sequence[str]) -> list[str]:
-    """Turn ``methods.add=[akaze,kaze]`` and ``methods.drop=[orb]`` into Hydra's own words; leave the others.
+    """Turn ``methods.add=[akaze,kaze]`` and ``methods.drop=[orb]`` into Hydra's own words, ``objective=NAME`` into a
+    list; leave the others.
 
     Each name added is a row of the preset of that name: ``+method@methods.akaze=akaze``. Under ``-m`` both hold for
     every run.
@@ -176,6 +178,10 @@ def rewritten(overrides: Sequence[str]) -> list[str]:
         if one := _ONE_OF_RUNS.fullmatch(text):
             found.append(f"runs=[{one[1]}]")
             continue
+        if single := _OBJECTIVE.fullmatch(text):
+            if "," in single[1]:
+                raise ConfigError(f"{text} is not possible; allowed: objective=[{single[1]}] for several at once")
+            text = f"objective=[{single[1]}]"
         listed = _LISTED.fullmatch(text)
         if listed is None:
             found.append(text)

@@ -122,3 +122,9 @@ class RunConfig:
     """Heading of the report."""
     reference: Name | None = None
     """Method that the others are compared with in the report; null: the first of `methods`."""
+    objective: Annotated[list[Name], Items(0, 10)] = field(default_factory=list)
+    """What a sweeper of `bench -m` optimises (hydra/sweeper=optuna): columns of the tables over all pairs, such as
+    accuracy_3px or [accuracy_3px,latency_median_ms]. In which direction each gets better is known; -NAME is its
+    negative, for sweepers that know one direction only."""
+    objective_method: Name | None = None
+    """Method whose value that is; null: the one that the others are compared with."""
