@@ -20,7 +20,7 @@ from bench.commands import schema_of
 from bench.core import presets
 from bench.core.doors import importable
 from bench.core.errors import BenchError, ConfigError
-from bench.core.resources import resource
+from bench.core.resources import cache_folder, resource
 from bench.schema import DatasetConfig, MethodConfig, check, inputs
 from bench.schema.checks import Text, fields_of, has_controls, wrong_word
 
@@ -38,9 +38,7 @@ def register(config_name: str) -> None:
 
 
 def _cache() -> str:
-    import pooch
-
-    return str(pooch.os_cache("superpoint-bench"))
+    return str(cache_folder())
 
 
 def compose(overrides: Sequence[str] = (), config_name: str = "run") -> Any:

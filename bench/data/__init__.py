@@ -21,7 +21,7 @@ def load(config: DatasetConfig, data_root: Path) -> DataSet:
     config : DatasetConfig
         The dataclass of its ``kind`` (:mod:`bench.schema`).
     data_root : Path
-        Folder of downloads and generated images.
+        Folder of downloads; images that are made lie in the cache of this machine.
 
     Raises
     ------

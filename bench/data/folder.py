@@ -44,7 +44,7 @@ def _unique(paths: list[Path], root: Path) -> dict[Path, str]:
     }
 
 
-def _load_warped(config: FolderConfig, root: Path, data_root: Path) -> DataSet:
+def _load_warped(config: FolderConfig, root: Path) -> DataSet:
     paths = sorted(
         (p for p in root.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file()),
         key=lambda p: natural_key(str(p.relative_to(root))),
@@ -61,7 +61,7 @@ def _load_warped(config: FolderConfig, root: Path, data_root: Path) -> DataSet:
     settings = Settings(
         Size(config.height, config.width), config.seed, config.max_rotation_deg, config.max_scale, MAX_MAGNIFICATION
     )
-    made = build("folder", sorted(recipes, key=lambda r: natural_key(r.name)), settings, data_root)
+    made = build("folder", sorted(recipes, key=lambda r: natural_key(r.name)), settings, None)
     expected = sum(config.subset in ("all", "no_large", recipe.name[0]) for recipe in recipes)
     return load_layout("folder", made, config.subset, config.sequences, expected, how)
 
@@ -158,4 +158,4 @@ def load(config: FolderConfig, data_root: Path) -> DataSet:
     root = Path(config.root)
     if not root.is_dir():
         raise DataError(f"dataset folder: {root} is not a folder; name a folder of images with dataset.root=FOLDER")
-    return _load_warped(config, root, data_root)
+    return _load_warped(config, root)

@@ -14,8 +14,8 @@ import numpy as np
 from bench.core.errors import DataError, DiskFullError, StoreError
 from bench.core.files import locked, staged_folder
 from bench.core.progress import track
+from bench.core.resources import CACHE, DATASETS, cache_folder
 from bench.core.types import Size, Transform
-from bench.data.download import ELSEWHERE
 from bench.data.warp import Image, draw_camera, limited, orbit, reference_view, relight, render
 
 TARGETS = 5
@@ -147,7 +147,7 @@ def _intact(root: Path) -> bool:
         return False
 
 
-def build(kind: str, recipes: Sequence[Recipe], settings: Settings, data_root: Path) -> Path:
+def build(kind: str, recipes: Sequence[Recipe], settings: Settings, parent: Path | None) -> Path:
     """Return the folder of a generated data set, making it if it is missing or damaged.
 
     The folder's name holds a digest of everything that determines the images. It is written beside its place and
@@ -159,7 +159,8 @@ def build(kind: str, recipes: Sequence[Recipe], settings: Settings, data_root: P
         First part of the folder's name.
     recipes : sequence of Recipe
     settings : Settings
-    data_root : Path
+    parent : Path or None
+        Where that folder lies; None: ``datasets`` in the cache of this machine, whatever the working directory.
 
     Returns
     -------
@@ -169,7 +170,7 @@ def build(kind: str, recipes: Sequence[Recipe], settings: Settings, data_root: P
     Raises
     ------
     DataError
-        If a photograph is unsuitable, or `data_root` cannot be written.
+        If a photograph is unsuitable, or the folder cannot be written.
     """
     described = {
         "version": VERSION,
@@ -182,19 +183,20 @@ def build(kind: str, recipes: Sequence[Recipe], settings: Settings, data_root: P
         **({"poses": [pose.name for pose in settings.poses]} if settings.poses else {}),
     }
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-    root = data_root / f"{kind}-{digest[:12]}"
+    root = (cache_folder() / DATASETS if parent is None else parent) / f"{kind}-{digest[:12]}"
+    elsewhere = f"{CACHE}=FOLDER in the environment" if parent is None else "dataset.root=FOLDER"
     if _intact(root):
         return root
     try:
         # One process makes it, the others wait; one that was damaged is replaced whole.
-        with locked(data_root / f".{root.name}.lock", wait=True):
+        with locked(root.with_name(f".{root.name}.lock"), wait=True):
             if not _intact(root):
                 with staged_folder(root, replace=True) as work:
                     _write(work, kind, recipes, settings, described)
     except DiskFullError as error:
-        raise DiskFullError(f"{error}, or {ELSEWHERE}") from error
+        raise DiskFullError(f"{error}, or choose another folder with {elsewhere}") from error
     except StoreError as error:
-        raise DataError(f"{error} with data_root=FOLDER") from error
+        raise DataError(f"{error} with {elsewhere}") from error
     return root
 
 

@@ -76,14 +76,14 @@ def recipe(split: str, name: str) -> Recipe:
 
 
 def load(config: PhotosConfig, data_root: Path) -> DataSet:
-    """Load the embedded data set; its images are made below `data_root` on first use.
+    """Load the embedded data set; its images are made in the cache of this machine on first use.
 
     Raises
     ------
     ConfigError
         If more sequences are asked for than there are photographs.
     DataError
-        If scikit-image's photographs are missing, or `data_root` cannot be written.
+        If scikit-image's photographs are missing, or the cache cannot be written.
     """
     for key in ("viewpoint_sequences", "illumination_sequences"):
         if getattr(config, key) > len(PHOTOGRAPHS):
@@ -96,7 +96,7 @@ def load(config: PhotosConfig, data_root: Path) -> DataSet:
     settings = Settings(
         Size(config.height, config.width), config.seed, config.max_rotation_deg, config.max_scale, MAX_MAGNIFICATION
     )
-    root = Path(config.root) if config.root is not None else data_root
+    root = Path(config.root) if config.root is not None else None
     folder = build("photos", recipes, settings, root)
     in_subset = [r.name for r in recipes if config.subset in ("all", "no_large", r.name[0])]
     how = (

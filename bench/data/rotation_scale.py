@@ -24,7 +24,7 @@ def poses(config: RotationScaleConfig) -> tuple[Pose, ...]:
 
 
 def load(config: RotationScaleConfig, data_root: Path) -> DataSet:
-    """Load the data set; its images are made below `data_root` on first use.
+    """Load the data set; its images are made in the cache of this machine on first use.
 
     Pairs are named ``v_<photograph>/1-r<rotation_deg>_s<scale>``.
 
@@ -33,7 +33,7 @@ def load(config: RotationScaleConfig, data_root: Path) -> DataSet:
     ConfigError
         If there is no pose, or more photographs are asked for than there are.
     DataError
-        If scikit-image's photographs are missing, or `data_root` cannot be written.
+        If scikit-image's photographs are missing, or the cache cannot be written.
     """
     targets = poses(config)
     if not targets:
@@ -42,7 +42,7 @@ def load(config: RotationScaleConfig, data_root: Path) -> DataSet:
         raise ConfigError(f"dataset.photographs={config.photographs} is not possible; allowed: 1 to {len(PHOTOGRAPHS)}")
     recipes = [recipe("v", name) for name in sorted(PHOTOGRAPHS[: config.photographs])]
     settings = Settings(Size(config.height, config.width), config.seed, 0.0, 1.0, MAX_MAGNIFICATION, targets)
-    root = Path(config.root) if config.root is not None else data_root
+    root = Path(config.root) if config.root is not None else None
     folder = build("rotation_scale", recipes, settings, root)
     names = choose([each.name for each in recipes], config.sequences, folder)
     names = [] if config.subset == Subset.i else names

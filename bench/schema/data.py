@@ -25,7 +25,7 @@ class DatasetConfig:
 
     kind: Name = MISSING
     root: Annotated[str, Found("folder", "a folder of images")] | None = None
-    """Folder of the data; null: below ``data_root``."""
+    """Folder of the data; null: below ``data_root`` where it is downloaded, in the cache where it is rendered."""
     subset: Subset = II("protocol.subset")
     """all | no_large (108 HPatches sequences) | i | v."""
     sequences: Annotated[list[Name], Items(1, 100_000)] | None = None

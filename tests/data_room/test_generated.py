@@ -95,11 +95,29 @@ def test_two_processes_may_build_at_once(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [Path(folders[0]).name]
 
 
-def test_an_unwritable_root_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_root_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("a file where a folder should be")
-    with pytest.raises(DataError, match="data_root=FOLDER"):
+    with pytest.raises(DataError, match="dataset.root=FOLDER"):
         build("test", _recipes(), SMALL, blocked)
+    monkeypatch.setenv("BENCH_CACHE", str(blocked))
+    with pytest.raises(DataError, match="BENCH_CACHE=FOLDER in the environment"):
+        build("test", _recipes(), SMALL, None)
+
+
+def test_every_working_directory_shares_one_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    config = PhotosConfig(subset="all", viewpoint_sequences=1, illumination_sequences=0, height=64, width=96)
+    made = load(config, tmp_path / "data")
+    (folder,) = (tmp_path / "cache/datasets").glob("photos-*")
+    assert made.pairs[0].reference.path.is_relative_to(folder)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert load(config, Path("datasets")).digest == made.digest
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    assert [path.name for path in tmp_path.iterdir() if path.name != "elsewhere"] == ["cache"]
 
 
 def test_photographs_are_in_the_wheel_and_are_the_ones_listed() -> None:

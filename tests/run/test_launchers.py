@@ -1,4 +1,4 @@
-"""A multirun under every launcher: exit code, sentence, and what is left; `tests.run.launchers` prints it as a table."""
+"""A multirun under every launcher: exit code, sentence, what is left; `tests.run.launchers` prints it as a table."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from bench.core.errors import DataError, StoreError
 from bench.data import load
 from bench.run.manifest import DatasetRecord, Manifest, ProtocolRecord
 from bench.run.recorded import recorded_dataset
-from bench.schema import PhotosConfig
+from bench.schema import HPatchesConfig, PhotosConfig
 
 
 def manifest(data_root: Path, digest: str = "0") -> Manifest:
@@ -29,8 +29,10 @@ def test_it_is_made_again_and_must_be_the_same(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named_without_a_key_of_another_command(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"cannot write .*file.*; the run recorded data_root=") as caught:
-        recorded_dataset(tmp_path, manifest(tmp_path / "file"))
+    recorded = {"dataset": dataclasses.asdict(HPatchesConfig(subset="all")), "data_root": str(tmp_path / "file")}
+    downloaded = Manifest(ProtocolRecord("strict", "0", 1, {}), DatasetRecord("hpatches", "0"), config=recorded)
+    with pytest.raises(DataError, match=r"cannot be written .*; the run recorded data_root=") as caught:
+        recorded_dataset(tmp_path, downloaded)
     assert "choose" not in str(caught.value)
 
 
