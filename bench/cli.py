@@ -316,7 +316,7 @@ def _multirun(command: str, options: list[str], words: list[str]) -> int:
             shutil.rmtree(folder, ignore_errors=True)
     if problem is not None and not jobs:
         raise problem
-    again = shlex.join(["bench", *sys.argv[1 : len(options)], *words])
+    again = shlex.join(["bench", *([] if command == "run" else [command]), *options[1:], *words])
     if "hydra.sweep.dir" not in given:
         again += f" hydra.sweep.dir={shlex.quote(os.path.relpath(folder))}"
     code = _concluded(command, folder, jobs, problem, again)
@@ -331,8 +331,10 @@ def _concluded(command: str, folder: Path, jobs: list[Job], problem: Exception |
 
     if command == "run":
         runs = multirun.finished_runs(folder)
-        for run in runs:
-            print(f"report: {run / 'report.html'}")
+        if len(runs) > 1:
+            _compare(runs, folder / multirun.COMPARISON, shlex.split(again)[1:])
+        elif runs:
+            print(f"report: {runs[0] / 'report.html'}")
     failed = [job for job in jobs if job.code]
     code = max((job.code or 0 for job in jobs), default=0)
     if problem is not None and not any(job.error for job in failed):
@@ -345,6 +347,17 @@ def _concluded(command: str, folder: Path, jobs: list[Job], problem: Exception |
     if code:
         _say(f"bench: what was measured is kept; continue with: {again}")
     return code
+
+
+def _compare(runs: list[Path], out: Path, command: list[str]) -> None:
+    """One table and one page over the runs of a multirun; an earlier one, of fewer runs, goes."""
+    from bench.check.compare_runs import compare_runs
+    from bench.report.comparison import print_comparison
+
+    shutil.rmtree(out, ignore_errors=True)
+    found = compare_runs(runs, out=out, side_by_side=None, list_unreadable=True, command=command)
+    print_comparison(found.written)
+    print(f"comparison: {found.written.page.resolve()}")
 
 
 def _for_plugins(given: dict[str, Any]) -> list[str]:
