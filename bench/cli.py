@@ -168,7 +168,8 @@ def _execute(command: str, overrides: Sequence[str]) -> int:
             made = validated(config, HydraConfig.get().overrides.task)
             check_inputs(made)
             log.debug("%s: composed and checked; %s", command, " ".join(HydraConfig.get().overrides.task))
-            codes.append(int(main_of(command)(made)))
+            with _using(made):
+                codes.append(int(main_of(command)(made)))
         except Exception as error:
             # Hydra would print a line of its own before ours.
             errors.append(error)
@@ -191,6 +192,20 @@ def _execute(command: str, overrides: Sequence[str]) -> int:
     for error in errors:
         raise error
     return max(codes, default=0)
+
+
+@contextmanager
+def _using(config: Any) -> Iterator[None]:
+    """While a command works, `bench clean` leaves the caches alone that it may use."""
+    from bench.commands.clean import CleanConfig
+    from bench.core.resources import cache_folder
+    from bench.core.usage import using
+
+    if not hasattr(config, "cache") or isinstance(config, CleanConfig):
+        yield
+        return
+    with using(cache_folder()), using(Path(config.cache)):
+        yield
 
 
 @dataclass(frozen=True)
@@ -259,14 +274,16 @@ class _Task:
             if optimises:
                 raise ConfigError("a sweeper that optimises needs `bench -m` with objective=..., no other command")
             check_inputs(made)
-            return int(main_of(self.command)(made)), {}
+            with _using(made):
+                return int(main_of(self.command)(made)), {}
         if optimises and not made.objective:
             raise ConfigError(_NO_OBJECTIVE)
         made.run_dir = place
         check_inputs(made)
         from bench.commands.run import measured
 
-        return measured(made)
+        with _using(made):
+            return measured(made)
 
 
 _NO_OBJECTIVE = (
@@ -281,6 +298,7 @@ def _multirun(command: str, options: list[str], words: list[str]) -> int:
 
     from bench.core.files import new_directory
     from bench.run import multirun
+    from bench.run.inventory import PREFIX
 
     parsed = OverridesParser.create().parse_overrides(words)
     given = {each.key_or_group: each for each in parsed}
@@ -289,7 +307,7 @@ def _multirun(command: str, options: list[str], words: list[str]) -> int:
     else:
         results = given.get("results")
         parent = "results" if results is None or results.is_sweep_override() else str(results.value())
-        folder = new_directory(Path(parent).absolute(), multirun.PREFIX)
+        folder = new_directory(Path(parent).absolute(), PREFIX)
     try:
         extra = [f"hydra.sweep.dir={_quoted(str(folder))}", *_for_plugins(given)]
         for word in extra:
@@ -312,17 +330,25 @@ def _multirun(command: str, options: list[str], words: list[str]) -> int:
                 problem = error
             jobs = [job for job in multirun.jobs_of(folder, wait=True) if job.invocation == task.invocation]
     finally:
-        if not any((folder / multirun.JOBS).glob("*.json")) and "hydra.sweep.dir" not in given:
+        # A job that runs here leaves its own words and folder.
+        begun = any((folder / multirun.JOBS).glob("*.json"))
+        sys.argv = [*options, *(word for word in words if not word.startswith("hydra.sweep.dir="))]
+        interruption.resumable(folder if begun else None)
+        if not begun and "hydra.sweep.dir" not in given:
             shutil.rmtree(folder, ignore_errors=True)
     if problem is not None and not jobs:
         raise problem
-    again = shlex.join(["bench", *([] if command == "run" else [command]), *options[1:], *words])
-    if "hydra.sweep.dir" not in given:
-        again += f" hydra.sweep.dir={shlex.quote(os.path.relpath(folder))}"
+    again = _again(command, folder)
     code = _concluded(command, folder, jobs, problem, again)
     if command != "run" and code == 0:
         shutil.rmtree(folder, ignore_errors=True)
     return code
+
+
+def _again(command: str, folder: Path) -> str:
+    """The command that continues a multirun."""
+    words = ["bench", *([] if command == "run" else [command]), *sys.argv[1:]]
+    return shlex.join([*words, f"hydra.sweep.dir={os.path.relpath(folder)}"])
 
 
 def _concluded(command: str, folder: Path, jobs: list[Job], problem: Exception | None, again: str) -> int:
@@ -341,7 +367,11 @@ def _concluded(command: str, folder: Path, jobs: list[Job], problem: Exception |
         number, sentence = _explained(command, problem)
         _say(f"bench: the launcher ended before its jobs: {sentence or type(problem).__name__}")
         code = max(code, number)
-    _say(f"bench: {len(jobs) - len(failed)} of {len(jobs)} jobs finished{', failed:' if failed else ''}")
+    said = f"bench: {len(jobs) - len(failed)} of {len(jobs)} jobs finished"
+    if code:
+        _say(f"{said}{', failed:' if failed else ''}")
+    else:
+        log.info("%s", said)
     for job in failed:
         _say(f"  {job.line()}")
     if code:
@@ -516,15 +546,13 @@ def _continue(command: str) -> str:
     directory = interruption.run_directory()
     if command == "train":
         return "repeat the command to continue: what is in its folder out=... is kept"
+    if directory is not None and {"-m", "--multirun"} & set(sys.argv):
+        return f"what was measured is kept, continue with: {_again(command, directory)}"
     if command != "run":
         return "repeat the command"
     if directory is None:
         return "nothing was measured yet, repeat the command"
     kept = [word for word in sys.argv[1:] if not word.startswith("run_dir=")]
-    if {"-m", "--multirun"} & set(kept):
-        return (
-            f"what was measured is kept in {directory}; continue with run_dir={directory} and the overrides of that run"
-        )
     return f"what was measured is kept, continue with: {shlex.join(['bench', *kept, f'run_dir={directory}'])}"
 
 

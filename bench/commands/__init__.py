@@ -121,8 +121,16 @@ COMMANDS = {
         "bench train train=tiny data=FOLDER out=results/train",
         "bench.train.config:TrainConfig",
     ),
+    "clean": Command(
+        _PREPARE,
+        "delete unfinished runs, features or the cache; shows first what would go",
+        "bench clean what=[unfinished,cache]",
+        "bench.commands.clean:CleanConfig",
+    ),
     "list": Command(
-        _LOOK, "methods, data sets, protocols, presets, metrics, devices and runs, one line each", "bench list methods"
+        _LOOK,
+        "methods, data sets, protocols, presets, metrics, devices, runs and the cache, one line each",
+        "bench list runs",
     ),
 }
 """By name, in the order in which the help lists them."""

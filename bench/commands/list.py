@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import textwrap
@@ -21,7 +20,8 @@ WHAT = {
     "keys": "keys of a run, with what they take and their defaults: KEY=VALUE",
     "metrics": "columns of the tables, with their units",
     "devices": "OpenVINO's devices and the precisions they compute in",
-    "runs": "runs in results=FOLDER (default: results)",
+    "runs": "runs in results=FOLDER (default: results): finished, unfinished, damaged, running; their size",
+    "cache": "what is in the cache of this machine (BENCH_CACHE, or cache=FOLDER), by kind, with sizes",
 }
 
 
@@ -44,11 +44,18 @@ def main(arguments: Sequence[str]) -> int:
         close = difflib.get_close_matches(what, WHAT, n=1)
         hint = f"; did you mean {close[0]}?" if close else "."
         raise ConfigError(f"bench list {what} is not possible{hint} Allowed: {', '.join(WHAT)}")
-    results = [word.removeprefix("results=") for word in rest if word.startswith("results=") and what == "runs"]
-    if len(results) != len(rest):
-        raise ConfigError(f"bench list {' '.join(arguments)} is not possible; allowed: bench list {what}")
+    key = {"runs": "results=", "cache": "cache="}.get(what, "")
+    folders = [word.removeprefix(key) for word in rest if key and word.startswith(key)]
+    if len(folders) != len(rest):
+        extra = f" [{key}FOLDER]" if key else ""
+        raise ConfigError(f"bench list {' '.join(arguments)} is not possible; allowed: bench list {what}{extra}")
     if what == "runs":
-        _runs(Path(results[-1] if results else "results"))
+        _runs(Path(folders[-1] if folders else "results"))
+        return 0
+    if what == "cache":
+        from bench.core.resources import cache_folder
+
+        _cache(Path(folders[-1]) if folders else cache_folder())
         return 0
     if not what:
         print("bench list WHAT, where WHAT is one of:")
@@ -138,40 +145,47 @@ def _devices() -> Iterator[tuple[str, str]]:
 
 
 def _runs(results: Path) -> None:
-    """A table of the runs in a folder, the newest last."""
+    """A table of the runs in a folder, and in the multiruns there, the newest last."""
     from bench.report.console import TextColumn, TextSection, print_table
+    from bench.run.inventory import megabytes, runs_in
 
-    rows = []
-    for path in sorted(results.glob("*/manifest.json")):
-        try:
-            manifest = json.loads(path.read_bytes())
-            methods = list(manifest["methods"])
-            protocol, dataset = manifest["protocol"]["name"], _data(manifest)
-            status, started = manifest.get("status", manifest.get("kind", "?")), manifest.get("started", "")
-        except (OSError, ValueError, KeyError, TypeError):
-            methods, protocol, dataset, status, started = [], "", "", "unreadable", ""
-        size = sum(file.stat().st_size for file in path.parent.rglob("*") if file.is_file())
-        date = str(started)[:16].replace("T", " ")
-        rows.append(
-            [path.parent.name, str(status), str(dataset), str(protocol), ", ".join(methods), f"{size / 1e6:.0f}", date]
-        )
-    if not rows:
+    found = runs_in(results)
+    if not found:
         print(f"no runs in {results}; `bench` makes one, results=FOLDER looks elsewhere")
         return
+    rows = []
+    for each in found:
+        status = f"{each.status} ({each.process})" if each.process else each.status
+        size = megabytes(each.size)
+        rows.append([each.name, status, each.dataset, each.protocol, ", ".join(each.methods), size, each.date])
     heads = ["run", "status", "data set", "protocol", "methods", "MB", "started (UTC)"]
     # Where the terminal is narrow: without the methods, then without the protocol, then without the size.
     dispensable = {"methods": 3, "protocol": 2, "MB": 1}
-    rows.sort(key=lambda row: row[-1])
     columns = [TextColumn(head, head == "MB", dispensable.get(head, 0)) for head in heads]
     print_table(columns, [TextSection(rows)], title=f"Runs in {results}")
 
 
-def _data(manifest: dict[str, Any]) -> str:
-    """Name of a run's data set, and which shard of it, or of how many it was merged."""
-    whole, shards = manifest["dataset"].get("whole"), manifest.get("shards")
-    if whole:
-        return f"{manifest['dataset']['name']} (shard {whole['shard']})"
-    return f"{manifest['dataset']['name']} (merged from {len(shards)})" if shards else str(manifest["dataset"]["name"])
+def _cache(folder: Path) -> None:
+    """A table of what is in the cache, and what each kind takes together."""
+    from bench.report.console import TextColumn, TextSection, print_table
+    from bench.run.inventory import cache_entries, megabytes
+
+    found = list(cache_entries(folder))
+    if not found:
+        print(f"nothing in the cache {folder}; BENCH_CACHE=FOLDER or cache=FOLDER is another")
+        return
+    kinds = dict.fromkeys(each.kind for each in found)
+    columns = [TextColumn(head, head == "MB", 0) for head in ("entry", "MB", "changed (UTC)")]
+    sections = [
+        TextSection(
+            [[each.path.name, megabytes(each.size), each.changed] for each in found if each.kind == kind],
+            f"{kind}: {megabytes(sum(each.size for each in found if each.kind == kind))} MB",
+        )
+        for kind in kinds
+    ]
+    total = megabytes(sum(each.size for each in found))
+    print_table(columns, sections, title="Cache")
+    print(f"{folder}: {total} MB; `bench clean what=[cache]` deletes it")
 
 
 _LISTS: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {

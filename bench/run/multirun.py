@@ -35,7 +35,6 @@ from bench.run.store import finished_manifest
 from bench.schema import RunConfig
 from bench.schema.options import LatencyMode
 
-PREFIX = "multirun_"
 JOBS = "jobs"
 COMPARISON = "comparison"
 _LONGEST = 80

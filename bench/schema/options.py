@@ -314,3 +314,11 @@ class WhenBusy(Option):
     wait = "wait"
     mark = "mark"
     refuse = "refuse"
+
+
+class Cleaned(Option):
+    """What `bench clean` deletes."""
+
+    unfinished = "unfinished"
+    features = "features"
+    cache = "cache"

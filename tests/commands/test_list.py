@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,10 @@ import pytest
 from bench.commands.list import WHAT, main
 from bench.core import presets
 from bench.core.errors import ConfigError
+from bench.core.files import LOCK, locked
 from bench.metrics.columns import columns
+from bench.run.manifest import COMPLETE, RUNNING
+from tests.commands.runs import a_run
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, str]:
@@ -53,21 +56,38 @@ def test_devices_name_what_they_compute_in(capsys: pytest.CaptureFixture[str]) -
     assert "inference_precision f32" in shown(capsys, "devices")["CPU"]
 
 
+def test_the_cache_is_listed_by_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in (
+        "datasets/photos-0123456789ab",
+        "ir/0123456789abcdef-f16-fedcba9876543210",
+        "ir/.tmp-x",
+        "other/thing",
+    ):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "file").write_bytes(bytes(2_000_000))
+    assert main(["cache", f"cache={tmp_path}"]) == 0
+    said = capsys.readouterr().out
+    assert f"{tmp_path}: 4.0 MB;" in said
+    assert "rendered data set: 2.0 MB" in said and "OpenVINO model: 2.0 MB" in said
+    assert "photos-0123456789ab" in said and "thing" not in said
+    assert main(["cache", f"cache={tmp_path}/none"]) == 0
+    assert "nothing in the cache" in capsys.readouterr().out
+
+
 def test_runs_are_listed_whatever_state_they_are_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    manifest = {
-        "status": "complete",
-        "started": "2026-01-02T03:04:05+00:00",
-        "protocol": {"name": "strict"},
-        "dataset": {"name": "photos"},
-        "methods": {"sift": {}, "orb": {}},
-    }
-    for name, text in (("done", json.dumps(manifest)), ("broken", "{")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "manifest.json").write_text(text)
-    (tmp_path / "done/rows").write_bytes(bytes(3_000_000))
-    found = shown(capsys, "runs", f"results={tmp_path}")
-    assert found["done"].split() == ["complete", "photos", "strict", "sift,", "orb", "3", "2026-01-02", "03:04"]
-    assert found["broken"].startswith("unreadable")
+    a_run(tmp_path / "done", COMPLETE, 3_000_000)
+    a_run(tmp_path / "multirun_x/seed-1", COMPLETE)
+    a_run(tmp_path / "begun", RUNNING)
+    a_run(tmp_path / "begun_and_alive", RUNNING)
+    (a_run(tmp_path / "lost", COMPLETE) / "pairs.parquet").unlink()
+    (a_run(tmp_path / "broken", COMPLETE) / "manifest.json").write_text("{")
+    with locked(tmp_path / "begun_and_alive" / LOCK):
+        found = shown(capsys, "runs", f"results={tmp_path}")
+    assert found["done"].split() == ["finished", "photos", "strict", "sift,", "orb", "3.0", "2026-01-02", "03:04"]
+    assert found["multirun_x/seed-1"].startswith("finished")
+    assert found["begun"].startswith("unfinished")
+    assert found["begun_and_alive"].startswith(f"running ({os.getpid()})")
+    assert found["broken"].startswith("damaged") and found["lost"].startswith("damaged")
     assert main(["runs", f"results={tmp_path}/none"]) == 0
     assert "no runs in" in capsys.readouterr().out
 
