@@ -22,6 +22,9 @@ FINISHED, UNFINISHED, DAMAGED, RUNNING = "finished", "unfinished", "damaged", "r
 KINDS = {
     DATASETS: "rendered data set",
     "ir": "OpenVINO model",
+    "mnn": "MNN model",
+    "ncnn": "ncnn model",
+    "tflite": "LiteRT model",
     "onnx": "ONNX model",
     "savedmodels": "SavedModel",
     "weights": "weights",

@@ -107,8 +107,9 @@ def multirun(place: Path, launcher: str, fault: str, *words: str) -> Ended:
     ]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{place}", "BENCH_TURNS": str(place / "turns")}
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False, timeout=900)
-    (folder,) = (place / "results").glob("multirun_*")
-    return Ended(done.returncode, done.stdout + done.stderr, folder)
+    folders = list((place / "results").glob("multirun_*"))
+    assert len(folders) == 1, done.stdout + done.stderr
+    return Ended(done.returncode, done.stdout + done.stderr, folders[0])
 
 
 def main(place: Path, launchers: list[str]) -> None:
