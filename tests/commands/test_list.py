@@ -94,7 +94,12 @@ def test_runs_are_listed_whatever_state_they_are_in(tmp_path: Path, capsys: pyte
 
 @pytest.mark.parametrize(
     ("arguments", "part"),
-    [(["metods"], "did you mean methods"), (["methods", "x"], "allowed: bench list methods"), (["zzz"], "Allowed: ")],
+    [
+        (["metods"], "did you mean methods"),
+        (["methods", "x"], "allowed: bench list methods"),
+        (["cache", "x"], r"list cache \[cache=FOLDER\]"),
+        (["zzz"], "Allowed: "),
+    ],
 )
 def test_what_cannot_be_listed_is_refused(arguments: list[str], part: str) -> None:
     with pytest.raises(ConfigError, match=part):
