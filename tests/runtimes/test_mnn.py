@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.extras, pytest.mark.slow]
 
 
 def test_its_own_winograd_is_coarser_by_a_known_amount(make: Make, image: EvaluatedImage, superpoint: Path) -> None:
-    """The tolerance that docs/runtimes.md states: prob 5e-3, cosine 0.99999 and all but a few keypoints.
+    """The tolerance that docs/benchmarks.md states: prob 5e-3, cosine 0.99999 and all but a few keypoints.
 
     Tiles of 6x6 multiply by up to 5.25 and divide again: they round about 100 times as coarsely as direct sums.
     """
