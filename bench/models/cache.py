@@ -9,6 +9,13 @@ from bench.core.errors import DiskFullError, ModelError, StoreError, WorkerError
 from bench.core.files import locked, staged_folder
 from bench.core.processes import call_in_child
 
+_used: list[Path] = []
+
+
+def used() -> list[str]:
+    """Entries that this process asked for so far, absolute; what has to be elsewhere for a method to load there."""
+    return [str(entry.absolute()) for entry in dict.fromkeys(_used)]
+
 
 def cached(entry: Path, build: Callable[[Path], None]) -> Path:
     """Return `entry`, after building it if it is absent.
@@ -27,6 +34,7 @@ def cached(entry: Path, build: Callable[[Path], None]) -> Path:
     ModelError
         If the cache cannot be written.
     """
+    _used.append(entry)
     if entry.is_dir():
         return entry
     try:

@@ -8,7 +8,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,33 +30,33 @@ from bench.core.files import (
 )
 from bench.core.interruption import resumable
 from bench.core.names import safe_name, to_csv
-from bench.core.progress import progress
 from bench.core.types import Context, DataSet, MethodInfo
 from bench.data import load
-from bench.features.base import Checks, built_in_size, check_sizes, devices, runnable
+from bench.features.base import built_in_size, check_sizes, runnable
 from bench.report.write import write_report
 from bench.run.cards import cards_of_run
+from bench.run.engines import Engine, Host, Job, Sessions, engine_of
 from bench.run.estimators import summarise_sweep
+from bench.run.incidents import Incidents
 from bench.run.manifest import (
     COMPLETE,
+    NAME,
     DatasetRecord,
     Manifest,
     MethodRecord,
     ProtocolRecord,
     WholeRecord,
-    conditions,
+    read_manifest,
     write_manifest,
 )
 from bench.run.phases import Phases, account
 from bench.run.store import RunStore, finished_manifest, open_finished
-from bench.run.throughput import measure
-from bench.run.worker import Worker
-from bench.schema import ImportedConfig, MethodConfig, RunConfig, TimeoutsConfig
+from bench.schema import EngineConfig, MethodConfig, RunConfig
 from bench.schema.identity import protocol_hash
-from bench.schema.options import LatencyMode, ResizePolicy
+from bench.schema.options import EngineKind, ResizePolicy
 from bench.summary.table import STAGES, check_reference, summarise
 from bench.timing import host, noise
-from bench.timing.turns import Turn, together, turn
+from bench.timing.turns import Turn, together
 
 if TYPE_CHECKING:
     from bench.report.matches import MatchDrawing
@@ -112,13 +112,16 @@ def run(config: RunConfig, command: list[str] | None = None) -> Run:
     check_sizes(methods, config.protocol.image)
     if config.reference is not None:
         check_reference(config.reference, methods)
+    settings = EngineConfig() if _is_finished(config) else config.engine
+    ready = engine_of(settings, config.threads, methods)
     dataset = load(config.dataset, Path(config.data_root))
     log.info("%s: %s", dataset.name, dataset.note)
     for warning in dataset.warnings:
         log.warning("%s", warning)
-    wanted = replace(_manifest(config, command or [], dataset, methods), left_out=left_out)
-    with run_directory(config.results, config.run_dir) as store:
-        manifest = store.open(wanted, config.allow_mixed)
+    with ready as engine, run_directory(config.results, config.run_dir) as store:
+        hosts = engine.hosts()
+        wanted = replace(_manifest(config, command or [], dataset, methods, engine.threads, hosts), left_out=left_out)
+        manifest = store.open(wanted, config.allow_mixed, any_host=settings.kind != EngineKind.local)
         if manifest.complete:
             missing = [name for name in _TABLES if not (store.directory / name).is_file()]
             if not missing:
@@ -134,11 +137,18 @@ def run(config: RunConfig, command: list[str] | None = None) -> Run:
         phases.end("start")
         whole = manifest is wanted
         manifest = _continued(wanted, manifest)
-        with turn(config.latency.mode != LatencyMode.off, config.latency.when_busy) as mine:
+        with engine.turn(config.latency) as mine:
             if mine.waited_s:
                 phases.end("wait")
-            infos, manifest = _extract(config, methods, dataset, store, manifest, phases)
-            return _evaluate(config, dataset, infos, store, manifest, phases, whole, mine)
+            infos, manifest = _extract(config, engine, methods, dataset, store, manifest, phases)
+            return _evaluate(config, engine, dataset, infos, store, manifest, phases, whole, mine)
+
+
+def _is_finished(config: RunConfig) -> bool:
+    """Whether there is nothing left to measure, so that no cluster is needed."""
+    if config.run_dir is None or not (Path(config.run_dir) / NAME).is_file():
+        return False
+    return read_manifest(Path(config.run_dir)).complete
 
 
 _TABLES = ("pairs.parquet", "times.parquet")
@@ -164,11 +174,15 @@ def _at_built_in_size(config: RunConfig, methods: Mapping[str, MethodConfig]) ->
     return replace(config, protocol=protocol)
 
 
-def _manifest(config: RunConfig, command: list[str], dataset: DataSet, methods: Mapping[str, MethodConfig]) -> Manifest:
-    """The manifest of a run that has not begun."""
-    machine, versions, beside = host.fingerprint(), host.versions(), devices(methods)
-    if beside:
-        machine |= {"devices": beside}
+def _manifest(
+    config: RunConfig,
+    command: list[str],
+    dataset: DataSet,
+    methods: Mapping[str, MethodConfig],
+    threads: int,
+    hosts: Sequence[Host],
+) -> Manifest:
+    """The manifest of a run that has not begun; `hosts` will measure it."""
     protocol = config.protocol
     return Manifest(
         protocol=ProtocolRecord(protocol.name, protocol_hash(protocol), protocol.version, asdict(protocol)),
@@ -182,15 +196,15 @@ def _manifest(config: RunConfig, command: list[str], dataset: DataSet, methods: 
             _whole(dataset),
         ),
         identity=_identity(config, dataset, methods),
-        sessions=[conditions(machine, versions)],
+        sessions=[each.conditions for each in hosts],
         title=config.title,
         command=command,
         started=_now(),
         config=asdict(config),
         seeds={"run": config.seed, "dataset": getattr(config.dataset, "seed", None)},
-        threads=host.resolve_threads(config.threads),
-        host=machine,
-        versions=versions,
+        threads=threads,
+        host=hosts[0].fingerprint,
+        versions=hosts[0].versions,
         git=host.git_commit(Path(__file__).parent),
         rows_expected=len(methods) * len(dataset.pairs),
     )
@@ -220,23 +234,25 @@ def _continued(wanted: Manifest, earlier: Manifest) -> Manifest:
 
 def _extract(
     config: RunConfig,
+    engine: Engine,
     methods: Mapping[str, MethodConfig],
     dataset: DataSet,
     store: RunStore,
     manifest: Manifest,
     phases: Phases,
 ) -> tuple[dict[str, MethodInfo], Manifest]:
-    from bench.run.extraction import extract_all, items_of
+    from bench.run.extraction import Plan, extract_all, items_of
 
     items = items_of(dataset, config.protocol.image)
     known = manifest.methods
-    context = Context(host.resolve_threads(config.threads), Path(config.cache), Path(config.data_root), config.seed)
+    context = Context(engine.threads, Path(config.cache), Path(config.data_root), config.seed)
     throughput: dict[str, Any] = {}
-    with _workers(methods, context, store, config.timeouts) as workers:
-        infos = {name: worker.info() for name, worker in workers.items()}
-        for name, method in methods.items():
-            if isinstance(method, ImportedConfig):
-                workers[name].call(Checks.check, [item.image for item in items])
+    sessions = _sessions(store, manifest)
+    passes = config.latency.repeats * -(-len(items) // config.latency.block)
+    images = [item.image for item in items]
+    job = Job(methods, context, config.protocol.image, config.latency, config.timeouts, store.directory, images, passes)
+    with engine.load(job) as loaded:
+        infos = loaded.infos()
         for name, info in infos.items():
             if name in known and known[name].info.get("fingerprint") != plain(info.fingerprint):
                 raise StoreError(
@@ -244,39 +260,39 @@ def _extract(
                     "start a new run without run_dir"
                 )
         described = _described(methods, infos, known)
-        manifest = replace(manifest, methods=described, load_before=manifest.load_before or host.load())
-        write_manifest(store.directory, manifest)
+        manifest = replace(manifest, methods=described, load_before=manifest.load_before or engine.idle())
+        write_manifest(store.directory, replace(manifest, sessions=sessions.known))
         phases.end("load")
         pairwise = [name for name, info in infos.items() if info.pairwise]
-        incidents = extract_all(
-            workers,
-            items,
-            config.protocol.image,
-            config.latency,
-            store,
-            config.seed,
-            context.threads,
-            dataset.pairs,
-            pairwise,
-        )
+        incidents = Incidents.of(store.directory)
+        plan = Plan(list(methods), items, config.latency, store, config.seed, dataset.pairs, pairwise)
+        extract_all(plan, lambda blocks: loaded.measure(blocks, incidents), store, sessions.place)
         phases.end("extract")
         if config.latency.throughput_s > 0:
-            throughput = measure(workers, items, config.protocol.image, config.latency.throughput_s)
-        for name, worker in workers.items():
-            if worker.pid() is not None:
-                infos[name] = worker.info()
+            throughput = loaded.throughput(items, config.latency.throughput_s)
+        infos |= loaded.infos()
     manifest = replace(
         manifest,
+        sessions=sessions.known,
         died=incidents.died,
-        notes=[*dataset.warnings, *incidents.notes],
+        notes=[*dataset.warnings, *engine.notes, *incidents.notes],
         throughput=throughput,
         methods=_described(methods, infos, known),
-        load_after=host.load(),
+        load_after=engine.idle(),
         host={**manifest.host, "library_threads": [dict(pool) for pool in host.library_threads()]},
     )
     write_manifest(store.directory, manifest)
     phases.end("close")
     return infos, manifest
+
+
+def _sessions(store: RunStore, manifest: Manifest) -> Sessions:
+    """The run's conditions; the manifest on disk lists another one before a row names it."""
+
+    def added(known: list[dict[str, str]]) -> None:
+        write_manifest(store.directory, replace(read_manifest(store.directory), sessions=known))
+
+    return Sessions(list(manifest.sessions), store.session, added)
 
 
 def _described(
@@ -297,6 +313,7 @@ def _described(
 
 def _evaluate(
     config: RunConfig,
+    engine: Engine,
     dataset: DataSet,
     infos: Mapping[str, MethodInfo],
     store: RunStore,
@@ -308,7 +325,8 @@ def _evaluate(
     from bench.run.evaluation import entries, evaluate_all, resolve_jobs
 
     # The workers are gone: what is timed from here on is matching and estimation, and the manifest says beside what.
-    jobs = resolve_jobs(config.jobs, manifest.rows_expected or 0, store)
+    jobs = engine.jobs(config.jobs, lambda: resolve_jobs(config.jobs, manifest.rows_expected or 0, store))
+    sessions = _sessions(store, manifest)
     manifest = replace(manifest, jobs=max(jobs, manifest.jobs or 1))
     write_manifest(store.directory, manifest)
     pairs, swept = evaluate_all(
@@ -320,7 +338,10 @@ def _evaluate(
         config.seed,
         jobs,
         config.timeouts.evaluate_s,
+        engine.evaluate,
+        sessions.place,
     )
+    manifest = replace(manifest, sessions=sessions.known)
     phases.end("evaluate")
     if len(pairs) != manifest.rows_expected:
         raise StoreError(
@@ -511,25 +532,6 @@ def _identity(config: RunConfig, dataset: DataSet, methods: Mapping[str, MethodC
 
 def _digest(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-@contextmanager
-def _workers(
-    methods: Mapping[str, MethodConfig], context: Context, store: RunStore, timeouts: TimeoutsConfig
-) -> Iterator[dict[str, Worker]]:
-    with ExitStack() as stack, progress("load methods", len(methods)) as step:
-        # Libraries are imported side by side, models are loaded one after another: their time to load is a result.
-        workers = {}
-        for name, method in methods.items():
-            log_path = store.directory / "logs" / f"{name}.log"
-            workers[name] = Worker(name, method, context, log_path, timeouts, wait=False)
-            stack.callback(workers[name].close)
-        for name, worker in workers.items():
-            worker.start()
-            step(name)
-        yield workers
-        for worker in workers.values():
-            worker.hang_up()
 
 
 def _times(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -72,7 +72,7 @@ def entries(manifest: Manifest) -> dict[str, Entry]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
+class Task:
     """What a process needs to evaluate one sequence."""
 
     pairs: tuple[Pair, ...]
@@ -89,7 +89,7 @@ class _Task:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
     """What the evaluation of one sequence gives: rows of the tables of pairs, of the sweep and of the stage times, and
     the cards of the page."""
 
@@ -97,6 +97,12 @@ class _Found:
     swept: list[SweepRow]
     stages: _Rows
     cards: Cards | None = None
+
+
+Evaluate = Callable[
+    [Mapping[Path, Task], int, Path, float | None], Iterator[tuple[Path, Found, Mapping[str, str] | None]]
+]
+"""How sequences are evaluated: tasks, processes, run directory, time for one -> part, what was found, conditions."""
 
 
 def resolve_jobs(requested: int, n_rows: int, store: RunStore) -> int:
@@ -131,6 +137,8 @@ def evaluate_all(
     timeout_s: float | None = None,
     with_cards: bool = True,
     frame: ImageConfig | None = None,
+    evaluate: Evaluate | None = None,
+    session_of: Callable[[Mapping[str, str] | None], int] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Match, estimate and measure every pair with every method; finished sequences of an earlier try are kept.
 
@@ -149,6 +157,10 @@ def evaluate_all(
     frame : ImageConfig, optional
         For a protocol that measures corner errors in source pixels: measure them in the pixels of the images that these
         settings make of the sources.
+    evaluate : callable, optional
+        Of an engine; without: this host.
+    session_of : callable, optional
+        Place of the conditions of a sequence in the manifest; without: that of the store.
 
     Returns
     -------
@@ -171,7 +183,7 @@ def evaluate_all(
         if not path.is_file():
             pairs = tuple(pair for pair in dataset.pairs if pair.sequence == sequence)
             needed = {image.key for pair in pairs for image in (pair.reference, pair.target)}
-            tasks[path] = _Task(
+            tasks[path] = Task(
                 pairs,
                 {key: items[key] for key in sorted(needed)},
                 methods,
@@ -188,15 +200,16 @@ def evaluate_all(
     with progress("evaluate", len(sequences)) as step:
         for _ in range(len(sequences) - len(tasks)):
             step("")
-        for path, found in _run(tasks, jobs, store.directory, timeout_s):
+        for path, found, conditions in (evaluate or _evaluated_here)(tasks, jobs, store.directory, timeout_s):
+            session = None if session_of is None else session_of(conditions)
             if found.swept:
-                store.write_part("sweep", path.stem, [row.cells() for row in found.swept])
+                store.write_part("sweep", path.stem, [row.cells() for row in found.swept], session)
             if found.cards is not None:
                 store.write_cards(path.stem, found.cards)
             if found.stages:
-                store.write_part("stages", path.stem, found.stages)
+                store.write_part("stages", path.stem, found.stages, session)
             # Last: a sequence with this part is finished.
-            store.write_part("rows", path.stem, [row.cells() for row in found.rows])
+            store.write_part("rows", path.stem, [row.cells() for row in found.rows], session)
             step(found.rows[0].sequence)
     return store.read_parts("rows"), store.read_parts("sweep")
 
@@ -228,21 +241,28 @@ def evaluate_pairs(
     rows: list[Row] = []
     for pair in dataset.pairs:
         needed = {image.key: items[image.key] for image in (pair.reference, pair.target)}
-        task = _Task((pair,), needed, methods, protocol, EstimatorSweepConfig(), store.directory, seed)
-        rows += _evaluate_sequence(task).rows
+        task = Task((pair,), needed, methods, protocol, EstimatorSweepConfig(), store.directory, seed)
+        rows += evaluate_sequence(task).rows
     return rows
 
 
-def _run(
-    tasks: Mapping[Path, _Task], jobs: int, directory: Path, timeout_s: float | None
-) -> Iterator[tuple[Path, _Found]]:
+def evaluate_here(
+    tasks: Mapping[Path, Task], jobs: int, directory: Path, timeout_s: float | None
+) -> Iterator[tuple[Path, Found]]:
+    """Evaluate sequences on this host, in this process or in `jobs` of them; each comes as it is finished.
+
+    Raises
+    ------
+    WorkerError
+        If a process dies or is silent.
+    """
     if jobs == 1 or len(tasks) <= 1:
         for path, task in tasks.items():
-            yield path, _evaluate_sequence(task)
+            yield path, evaluate_sequence(task)
         return
     log_path = directory / "logs" / "evaluation.log"
     try:
-        yield from map_in_children(_evaluate_sequence, tasks, jobs, "an evaluation process", log_path, timeout_s)
+        yield from map_in_children(evaluate_sequence, tasks, jobs, "an evaluation process", log_path, timeout_s)
     except WorkerError as error:
         raise WorkerError(
             f"{error}\n  the sequences finished so far are kept; continue with run_dir={directory}, with fewer jobs "
@@ -250,14 +270,22 @@ def _run(
         ) from error
 
 
-def _evaluate_sequence(task: _Task) -> _Found:
+def _evaluated_here(
+    tasks: Mapping[Path, Task], jobs: int, directory: Path, timeout_s: float | None
+) -> Iterator[tuple[Path, Found, None]]:
+    for path, found in evaluate_here(tasks, jobs, directory, timeout_s):
+        yield path, found, None
+
+
+def evaluate_sequence(task: Task) -> Found:
+    """Rows, stage times and cards of one sequence."""
     import cv2
     from threadpoolctl import threadpool_limits
 
     # One thread: sums in BLAS are then taken in the same order whatever `jobs` is.
     cv2.setNumThreads(1)
     images = {key: prepare_item(item, task.protocol.image) for key, item in task.items.items()}
-    found = _Found([], [], [])
+    found = Found([], [], [])
     stored = _Stored(RunStore(task.directory), task.pairs, found.stages)
     packer = None if task.budget is None else Packer(tuple(task.methods), task.budget, task.seed)
     with threadpool_limits(1):
@@ -268,7 +296,7 @@ def _evaluate_sequence(task: _Task) -> _Found:
 
 
 def _evaluate_pair(
-    pair: Pair, images: Mapping[str, EvaluatedImage], stored: _Stored, task: _Task, found: _Found, packer: Packer | None
+    pair: Pair, images: Mapping[str, EvaluatedImage], stored: _Stored, task: Task, found: Found, packer: Packer | None
 ) -> None:
     image_ref, image_target = images[pair.reference.key], images[pair.target.key]
     prepared = prepare_pair(pair, image_ref, image_target, task.protocol.image)

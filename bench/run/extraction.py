@@ -8,7 +8,7 @@ those very outputs. Later passes only add times.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -144,32 +144,214 @@ class _Runner:
         return reason
 
 
-def extract_all(
-    workers: Mapping[str, Worker],
-    items: Sequence[Item],
-    image_config: ImageConfig,
-    config: LatencyConfig,
-    store: RunStore,
-    seed: int,
-    threads: int,
-    pairs: Sequence[Pair] = (),
-    pairwise: Collection[str] = (),
-) -> Incidents:
-    """Run the first pass and the timing passes; what the store already has is skipped.
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A few images and what is to be extracted from them, on one host.
+
+    Attributes
+    ----------
+    number : int
+        Of the pass.
+    place : int
+        Number of the block, unique within the pass.
+    part : str
+        Name of its part of the times.
+    work : tuple of (str, Unit)
+        Methods and what each gets, in the order in which they are measured.
+    items : mapping
+        Image key -> item, of all images in `work`.
+    """
+
+    number: int
+    place: int
+    part: str
+    work: tuple[tuple[str, Unit], ...]
+    items: Mapping[str, Item]
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """One step of a block is done.
+
+    Attributes
+    ----------
+    method : str
+    key : str
+        Of the image or pair.
+    extraction : Extraction or None
+        None in passes that only add times.
+    """
+
+    method: str
+    key: str
+    extraction: Extraction | None
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Rows of the part of a block, all so far. Those before the first extraction hold the calibration time."""
+
+    rows: list[dict[str, object]]
+
+
+Event = Extracted | Times
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What becomes of a block, as it is measured.
+
+    Attributes
+    ----------
+    block : Block
+    events : iterable of Event
+    conditions : mapping or None
+        Those it is measured under; None: those of the run itself.
+    """
+
+    block: Block
+    events: Iterable[Event]
+    conditions: Mapping[str, str] | None = None
+
+
+class Station:
+    """The methods of one host, which measure blocks: one method at a time.
 
     Parameters
     ----------
+    workers : mapping
+        Loaded methods.
+    pairwise : collection of str
+        Methods that take pairs instead of images.
+    image_config : ImageConfig
+    config : LatencyConfig
+    incidents : Incidents
+        Where deaths of workers go.
     threads : int
         Threads of a method, for what neighbours took from it.
+    """
+
+    def __init__(
+        self,
+        workers: Mapping[str, Worker],
+        pairwise: Collection[str],
+        image_config: ImageConfig,
+        config: LatencyConfig,
+        incidents: Incidents,
+        threads: int,
+    ) -> None:
+        self._runners = {
+            name: _Runner(worker, config.warmup, incidents, name in pairwise) for name, worker in workers.items()
+        }
+        self._image_config = image_config
+        self._calibration, self._neighbours = CalibrationKernel(), Neighbours(threads)
+
+    def measure(self, block: Block) -> Iterator[Event]:
+        """Measure a block; it goes on when the next event is asked for."""
+        evaluated = {key: prepare_item(item, self._image_config) for key, item in block.items.items()}
+        first, place = block.number == 0, block.place
+        speed = zip(("calibration", "interrupted"), self._calibration.measure(), strict=True)
+        rows = [_machine_row(stage, ms, block.number, place) for stage, ms in speed]
+        if first:
+            # First of all, so that no extraction is ever without the calibration time of its block.
+            yield Times(list(rows))
+        self._neighbours.lost_ms()
+        for order, (name, unit) in enumerate(block.work):
+            images = [evaluated[key] for key in unit.images]
+            result = self._runners[name].attempt(images, first)
+            position = (place, order)
+            if first:
+                yield Extracted(name, unit.key, _stored(result, position, images[0].size))
+                continue
+            if not isinstance(result, str):
+                rows += stage_rows(name, unit.key, result[1], images[0].size, block.number, *position)
+            yield Extracted(name, unit.key, None)
+        taken = zip(("block", "lost"), self._neighbours.lost_ms(), strict=True)
+        rows += [_machine_row(stage, ms, block.number, place) for stage, ms in taken]
+        yield Times(rows)
+
+
+class Plan:
+    """The blocks of a run: which there are, and which of them are still to be measured.
+
+    Parameters
+    ----------
+    methods : collection of str
+        In the order of the tables.
+    items : sequence of Item
+    config : LatencyConfig
+    store : RunStore
+        What it already has is left out.
+    seed : int
     pairs : sequence of Pair
         Of the data set. A pair belongs to the block of its target image, or of its reference where that comes later.
     pairwise : collection of str
         Methods that take pairs instead of images.
+    """
 
-    Returns
-    -------
-    Incidents
-        Deaths of workers, those of earlier tries of this run included.
+    def __init__(
+        self,
+        methods: Collection[str],
+        items: Sequence[Item],
+        config: LatencyConfig,
+        store: RunStore,
+        seed: int,
+        pairs: Sequence[Pair] = (),
+        pairwise: Collection[str] = (),
+    ) -> None:
+        rng = np.random.default_rng((seed, 0))
+        timed = list(items)
+        if config.max_images is not None and config.max_images < len(timed):
+            timed = [timed[i] for i in sorted(rng.choice(len(timed), config.max_images, replace=False))]
+        self._methods, self._pairwise, self._store, self._seed = list(methods), pairwise, store, seed
+        self._passes = [list(items)] + [timed] * (config.repeats - 1)
+        self._block = config.block
+        self._by_key = {item.key: item for item in items}
+        self._units = _Units(self._by_key, pairs)
+        self.total = sum(len(self._units.of(name in pairwise, chunk)) for chunk in self._passes for name in methods)
+        """Extractions of all passes."""
+
+    def blocks(self, skipped: Callable[[], None]) -> Iterator[Block]:
+        """Blocks with something left to measure, in order; `skipped` is called for each extraction that is there."""
+        store = self._store
+        last = max([-(-len(self._passes[0]) // self._block) - 1, *store.blocks_begun()])
+        for number, images in enumerate(self._passes):
+            for start in range(0, len(images), self._block):
+                chunk = images[start : start + self._block]
+                place = start // self._block
+                part = store.part("times", f"{number:03d}-{place:06d}")
+                names = _order(self._methods, (self._seed, number, start))
+                every = [(name, unit) for name in names for unit in self._units.of(name in self._pairwise, chunk)]
+                if number == 0:
+                    pending = [(name, unit) for name, unit in every if not store.has_extraction(name, unit.key)]
+                else:
+                    pending = [] if part.is_file() else every
+                for _ in range(len(every) - len(pending)):
+                    skipped()
+                if not pending:
+                    continue
+                if number == 0 and part.is_file():
+                    # The rest of a block that was cut in two: it was not measured when the first piece was.
+                    place = last = last + 1
+                needed = {key for _, unit in pending for key in unit.images}
+                found = {key: item for key, item in self._by_key.items() if key in needed}
+                yield Block(number, place, f"{number:03d}-{place:06d}", tuple(pending), found)
+
+
+def extract_all(
+    plan: Plan,
+    measure: Callable[[Iterator[Block]], Iterator[Measured]],
+    store: RunStore,
+    session_of: Callable[[Mapping[str, str] | None], int],
+) -> None:
+    """Measure what a plan still has and store it as it comes.
+
+    Parameters
+    ----------
+    measure : callable
+        Of an engine: takes the blocks as it has room for them.
+    session_of : callable
+        Place of the conditions of a block in the manifest.
 
     Raises
     ------
@@ -178,63 +360,20 @@ def extract_all(
     StoreError
         If results cannot be written.
     """
-    incidents = Incidents.of(store.directory)
-    runners = {name: _Runner(worker, config.warmup, incidents, name in pairwise) for name, worker in workers.items()}
-    calibration, neighbours = CalibrationKernel(), Neighbours(threads)
-    rng = np.random.default_rng((seed, 0))
-    timed = list(items)
-    if config.max_images is not None and config.max_images < len(timed):
-        timed = [timed[i] for i in sorted(rng.choice(len(timed), config.max_images, replace=False))]
-    passes = [list(items)] + [timed] * (config.repeats - 1)
-    by_key = {item.key: item for item in items}
-    units = _Units(by_key, pairs)
-    total = sum(len(units.of(name in pairwise, images)) for images in passes for name in workers)
-    last = max([-(-len(items) // config.block) - 1, *store.blocks_begun()])
-    with progress("extract", total) as step:
-        for number, images in enumerate(passes):
-            for block in range(0, len(images), config.block):
-                chunk = images[block : block + config.block]
-                place = block // config.block
-                part = store.part("times", f"{number:03d}-{place:06d}")
-                names = _order(list(workers), (seed, number, block))
-                every = [(name, unit) for name in names for unit in units.of(name in pairwise, chunk)]
-                if number == 0:
-                    pending = [(name, unit) for name, unit in every if not store.has_extraction(name, unit.key)]
-                else:
-                    pending = [] if part.is_file() else every
-                for _ in range(len(every) - len(pending)):
-                    step("")
-                if not pending:
+    with progress("extract", plan.total) as step:
+        for measured in measure(plan.blocks(lambda: step(""))):
+            session = session_of(measured.conditions)
+            for event in measured.events:
+                if isinstance(event, Times):
+                    store.write_part("times", measured.block.part, event.rows, session)
                     continue
-                needed = {key for _, unit in pending for key in unit.images}
-                evaluated = {key: prepare_item(by_key[key], image_config) for key in by_key if key in needed}
-                if number == 0 and part.is_file():
-                    # The rest of a block that was cut in two: it was not measured when the first piece was.
-                    place = last = last + 1
-                part = store.part("times", f"{number:03d}-{place:06d}")
-                speed = zip(("calibration", "interrupted"), calibration.measure(), strict=True)
-                rows = [_machine_row(stage, ms, number, place) for stage, ms in speed]
-                if number == 0:
-                    # First of all, so that no extraction is ever without the calibration time of its block.
-                    store.write_part("times", part.stem, rows)
-                neighbours.lost_ms()
-                for order, (name, unit) in enumerate(pending):
-                    images_of = [evaluated[key] for key in unit.images]
-                    result = runners[name].attempt(images_of, number == 0)
-                    position = (place, order)
-                    if number == 0:
-                        store.write_extraction(name, unit.key, _stored(result, position, images_of[0].size))
-                    elif not isinstance(result, str):
-                        rows += stage_rows(name, unit.key, result[1], images_of[0].size, number, *position)
-                    step(name)
-                taken = zip(("block", "lost"), neighbours.lost_ms(), strict=True)
-                rows += [_machine_row(stage, ms, number, place) for stage, ms in taken]
-                store.write_part("times", part.stem, rows)
-    return incidents
+                if event.extraction is not None:
+                    store.write_extraction(event.method, event.key, event.extraction, session)
+                step(event.method)
 
 
 @dataclass(frozen=True, slots=True)
-class _Unit:
+class Unit:
     """What a method gets at once: an image, or for pairwise methods a pair; `images` are keys."""
 
     key: str
@@ -246,15 +385,15 @@ class _Units:
 
     def __init__(self, items: Mapping[str, Item], pairs: Sequence[Pair]) -> None:
         place = {key: number for number, key in enumerate(items)}
-        self._pairs: dict[str, list[_Unit]] = {}
+        self._pairs: dict[str, list[Unit]] = {}
         for pair in pairs:
             keys = (pair.reference.key, pair.target.key)
-            self._pairs.setdefault(max(keys, key=place.__getitem__), []).append(_Unit(pair.name, keys))
+            self._pairs.setdefault(max(keys, key=place.__getitem__), []).append(Unit(pair.name, keys))
 
-    def of(self, pairwise: bool, images: Sequence[Item]) -> list[_Unit]:
+    def of(self, pairwise: bool, images: Sequence[Item]) -> list[Unit]:
         if pairwise:
             return [unit for image in images for unit in self._pairs.get(image.key, ())]
-        return [_Unit(image.key, (image.key,)) for image in images]
+        return [Unit(image.key, (image.key,)) for image in images]
 
 
 def _stored(

@@ -16,6 +16,8 @@ from bench.schema.identity import protocol_from
 SCHEMA_VERSION = 2
 """2: every file has a checksum; `Manifest.sessions`. 1 is read as well."""
 NAME = "manifest.json"
+HOST_CONDITIONS = ("host", "allocation")
+"""Conditions that are the hardware's and its system's; the others are versions."""
 RUNNING: Literal["running"] = "running"
 COMPLETE: Literal["complete"] = "complete"
 RUN, RECOMMENDATION = "run", "recommendation"

@@ -45,7 +45,7 @@ from bench.core.records import record
 from bench.core.types import Correspondences, Features, Size, StageTimes
 from bench.metrics.columns import current
 from bench.report.cards import Cards
-from bench.run.manifest import NAME, RUN, SCHEMA_VERSION, Manifest, read_manifest, write_manifest
+from bench.run.manifest import HOST_CONDITIONS, NAME, RUN, SCHEMA_VERSION, Manifest, read_manifest, write_manifest
 
 PAIR_COLUMNS = ("method", "pair", "sequence", "split", "outcome")
 TIME_COLUMNS = ("method", "item", "stage", "repeat", "block", "ms")
@@ -175,13 +175,27 @@ class RunStore:
         method, key = safe_name(method, "the method"), safe_key(key, "the image")
         return self.directory / "features" / method / f"{key}.npz"
 
+    def extraction_file(self, method: str, key: str) -> Path:
+        """The file that holds an extraction, or the reason why there is none."""
+        path = self._feature_path(method, key)
+        reason = path.with_suffix(".json")
+        return reason if reason.is_file() else path
+
     def has_extraction(self, method: str, key: str) -> bool:
         path = self._feature_path(method, key)
         return path.is_file() or path.with_suffix(".json").is_file()
 
-    def write_extraction(self, method: str, key: str, extraction: Extraction) -> None:
+    def write_extraction(self, method: str, key: str, extraction: Extraction, session: int | None = None) -> None:
+        """Write what became of an image or a pair.
+
+        Parameters
+        ----------
+        session : int, optional
+            Under which conditions it was measured, where these are not the store's.
+        """
         path = self._feature_path(method, key)
-        position = {"block": extraction.block, "order": extraction.order, "session": self.session}
+        number = self.session if session is None else session
+        position = {"block": extraction.block, "order": extraction.order, "session": number}
         if extraction.failure is not None:
             write_json(path.with_suffix(".json"), {"failure": extraction.failure, **position})
             return
@@ -239,11 +253,20 @@ class RunStore:
         """Path of a finished part; `kind` is ``rows``, ``sweep``, ``stages`` or ``times``."""
         return self.directory / "parts" / kind / f"{safe_name(name, 'the part')}.parquet"
 
-    def write_part(self, kind: str, name: str, rows: Sequence[Mapping[str, object]]) -> None:
-        """Write a finished part; rows of a session after the first say so, unless they do already."""
+    def write_part(
+        self, kind: str, name: str, rows: Sequence[Mapping[str, object]], session: int | None = None
+    ) -> None:
+        """Write a finished part; rows of a session after the first say so, unless they do already.
+
+        Parameters
+        ----------
+        session : int, optional
+            Of the rows, where it is not the store's.
+        """
         frame = pd.DataFrame(rows)
-        if self.session and "session" not in frame:
-            frame["session"] = self.session
+        number = self.session if session is None else session
+        if number and "session" not in frame:
+            frame["session"] = number
         write_parquet(self.part(kind, name), frame)
 
     def read_parts(self, kind: str) -> pd.DataFrame:
@@ -286,7 +309,7 @@ class RunStore:
         """Whether anything was extracted, here or in a store inside this one."""
         return any(path.is_file() for path in self.directory.glob("**/features/**/*"))
 
-    def open(self, manifest: Manifest, allow_mixed: bool = False) -> Manifest:
+    def open(self, manifest: Manifest, allow_mixed: bool = False, any_host: bool = False) -> Manifest:
         """Start a run, or continue the one in the directory; the caller holds the directory's lock.
 
         What killed writes left is swept. Files of an older schema version are listed with their checksums as they are.
@@ -294,9 +317,11 @@ class RunStore:
         Parameters
         ----------
         manifest : Manifest
-            Of the run that is wanted, with one session.
+            Of the run that is wanted, with a session for each of the conditions it will be measured under.
         allow_mixed : bool
             Continue under other conditions; the rows then say of which session they are.
+        any_host : bool
+            Other hosts are no other conditions: the run is measured by several, and its rows say by which.
 
         Returns
         -------
@@ -317,6 +342,8 @@ class RunStore:
                 raise StoreError(f"cannot read {self.directory}: {error.strerror}") from error
             if strange:
                 raise StoreError(f"{self.directory} is not empty and holds no run; choose another run_dir")
+            for session in manifest.sessions[1:]:
+                self._check_conditions(manifest.sessions[:1], session, allow_mixed, any_host)
             start_checksums(self.directory)
             write_manifest(self.directory, manifest)
             return manifest
@@ -331,22 +358,35 @@ class RunStore:
             )
         if earlier.complete:
             return earlier
-        session = manifest.sessions[0]
-        if session not in earlier.sessions:
-            known = earlier.sessions[-1] if earlier.sessions else {}
-            texts = [f"{key} ({known.get(key)}, here {session.get(key)})" for key in _differences(known, session)]
-            if not allow_mixed:
-                raise StoreError(
-                    f"{self.directory} holds a run that was measured under other conditions: {', '.join(texts)}; "
-                    "continue it where it was started, start a new run, or mix them with allow_mixed=true, which marks "
-                    "every row"
-                )
+        for session in manifest.sessions:
+            if session in earlier.sessions:
+                continue
+            self._check_conditions(earlier.sessions, session, allow_mixed, any_host)
             earlier = replace(earlier, sessions=[*earlier.sessions, session])
-        self.session = earlier.sessions.index(session)
+        self.session = earlier.sessions.index(manifest.sessions[0])
         start_checksums(self.directory, adopt=True)
         earlier = replace(earlier, schema_version=SCHEMA_VERSION)
         write_manifest(self.directory, earlier)
         return earlier
+
+    def _check_conditions(
+        self, known: Sequence[Mapping[str, str]], found: Mapping[str, str], allow_mixed: bool, any_host: bool
+    ) -> None:
+        """Refuse conditions beside the known ones, unless they may be mixed."""
+        last = known[-1] if known else {}
+        changed = [key for key in _differences(last, found) if not (any_host and key in HOST_CONDITIONS)]
+        if allow_mixed or (any_host and not changed):
+            return
+        texts = ", ".join(f"{key} ({last.get(key)}, here {found.get(key)})" for key in changed)
+        if any_host:
+            raise StoreError(
+                f"the hosts of this run differ in more than their hardware: {texts}; install the same versions on all "
+                "of them, or mix them with allow_mixed=true, which marks every row"
+            )
+        raise StoreError(
+            f"{self.directory} holds a run that was measured under other conditions: {texts}; continue it where it was "
+            "started, start a new run, or mix them with allow_mixed=true, which marks every row"
+        )
 
 
 def _differences(a: Mapping[str, str], b: Mapping[str, str]) -> list[str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bench.run.worker import Worker
 
 log = logging.getLogger(__name__)
-_IMAGES = 8
+IMAGES = 8
 
 
 def measure(
@@ -42,7 +42,7 @@ def measure(
     """
     from bench.run.extraction import prepare_item
 
-    images = [prepare_item(item, config) for item in items[:_IMAGES]]
+    images = [prepare_item(item, config) for item in items[:IMAGES]]
     sizes = [image.size for image in images]
     common = max(sorted(set(sizes)), key=sizes.count)
     images = [image for image in images if image.size == common]

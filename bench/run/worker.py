@@ -138,6 +138,11 @@ class Worker:
         peak = self._child.function("bench.run.worker:peak_memory_mb", timeout_s=self._timeouts.call_s)
         return dataclasses.replace(info, costs={**info.costs, "peak_memory_mb": peak})
 
+    def used(self) -> list[str]:
+        """Entries of the model cache that the method was loaded from."""
+        entries: list[str] = self._child.function("bench.models.cache:used", timeout_s=self._timeouts.call_s)
+        return entries
+
     def pid(self) -> int | None:
         """Process id while the worker runs."""
         return self._child.pid()

@@ -50,7 +50,7 @@ from bench.schema.protocol import (
     SiftConfig,
 )
 from bench.schema.recommend import GridConfig, LimitsConfig, RecommendConfig, TimingConfig
-from bench.schema.run import EstimatorSweepConfig, LatencyConfig, RunConfig, TimeoutsConfig
+from bench.schema.run import EngineConfig, EstimatorSweepConfig, LatencyConfig, RunConfig, TimeoutsConfig
 
 __all__ = [
     "DATASETS",
@@ -64,6 +64,7 @@ __all__ = [
     "CustomDatasetConfig",
     "DatasetConfig",
     "DetectorConfig",
+    "EngineConfig",
     "EstimatorConfig",
     "EstimatorSweepConfig",
     "FolderConfig",
@@ -115,3 +116,4 @@ def register() -> None:
         store.store(group="method", name=f"schema_{name}", node=method)
     store.store(group="latency", name="schema", node=LatencyConfig)
     store.store(group="grid", name="schema", node=GridConfig)
+    store.store(group="engine", name="schema", node=EngineConfig)

@@ -322,3 +322,17 @@ class Cleaned(Option):
     unfinished = "unfinished"
     features = "features"
     cache = "cache"
+
+
+class EngineKind(Option):
+    """Where a run is computed."""
+
+    local = "local"
+    ray = "ray"
+
+
+class EngineData(Option):
+    """How images, features and models reach the nodes of a cluster."""
+
+    ship = "ship"
+    shared = "shared"

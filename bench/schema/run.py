@@ -10,7 +10,7 @@ from omegaconf import MISSING
 from bench.core.errors import ConfigError
 from bench.schema.checks import increasing
 from bench.schema.methods import ModelConfig
-from bench.schema.options import LatencyMode, WhenBusy
+from bench.schema.options import EngineData, EngineKind, LatencyMode, WhenBusy
 from bench.schema.protocol import ESTIMATORS, ProtocolConfig
 from bench.schema.values import (
     Count,
@@ -23,6 +23,7 @@ from bench.schema.values import (
     Range,
     Repeats,
     Seed,
+    Text,
     Threads,
     Thresholds,
     Title,
@@ -66,6 +67,37 @@ class TimeoutsConfig:
 
 
 @dataclass
+class EngineConfig:
+    """Where a run is computed; but for times and their conditions its numbers do not depend on it."""
+
+    kind: EngineKind = EngineKind.local
+    """local (this host) | ray (the nodes of a Ray cluster; pip install 'superpoint-bench[ray]')."""
+    address: Annotated[str, Text(300, False, "local, auto or HOST:PORT")] = "local"
+    """Of Ray: local (started on this host and ended with the run) | auto (the cluster this host is a node of) |
+    HOST:PORT of a head that the nodes know."""
+    data: EngineData = EngineData.ship
+    """How images, features and models reach the nodes: ship (sent with the work and kept by fingerprint) | shared (read
+    where this host has them: every node has the same paths)."""
+    node_folder: Folder | None = None
+    """Folder on every node for what is shipped, safe to delete; null: superpoint-bench-USER in its temporary folder."""
+    object_store_mb: Annotated[int, Range(80, 1_000_000, "more than a node has")] = 200
+    """Memory that Ray may use for what travels, in MB, where it is started for the run; more goes to its disk."""
+    in_flight_mb: Annotated[int, Range(1, 1_000_000, "more than a node has")] = 100
+    """Most data of evaluations that wait or are under way, in MB; no more is read and sent before some are finished."""
+    retries: Annotated[int, Range(0, 1000, "something else is wrong then")] = 10
+    """How often work is done again because its node or process was lost."""
+
+    def __post_init__(self) -> None:
+        if not self.address.startswith("${") and self.address not in ("local", "auto"):
+            name, _, port = self.address.rpartition(":")
+            if not name or not port.isdigit() or not 0 < int(port) < 65536 or "/" in name:
+                raise ConfigError(
+                    f"engine.address={self.address!r} is not possible; allowed: local, auto, or HOST:PORT of the head "
+                    "of a Ray cluster that this host is a node of"
+                )
+
+
+@dataclass
 class EstimatorSweepConfig:
     """Further estimators and thresholds on the matches of the run; results go to sweep.parquet and sweep.csv only."""
 
@@ -89,6 +121,7 @@ class RunConfig:
     model: ModelConfig = MISSING
     methods: dict[str, Any] = field(default_factory=dict)
     latency: LatencyConfig = MISSING
+    engine: EngineConfig = field(default_factory=EngineConfig)
     estimator_sweep: EstimatorSweepConfig = field(default_factory=EstimatorSweepConfig)
     timeouts: TimeoutsConfig = field(default_factory=TimeoutsConfig)
     seed: Seed = 0
