@@ -123,12 +123,11 @@ class RayEngine:
             self._check_paths(job)
         actors = []
         names = [name for name, node in _nodes().items() if node["Resources"].get("CPU", 0) >= self.threads]
-        kind = ray.remote(Node).options(
-            num_cpus=self.threads, max_restarts=self._config.retries, max_task_retries=self._config.retries
-        )
+        retries = self._config.retries
+        options = {"num_cpus": self.threads, "max_restarts": retries, "max_task_retries": retries}
         sent = ray.put(setup)
         for name in names[: max(1, job.blocks)]:
-            actors.append(kind.options(scheduling_strategy=_on(name)).remote(sent, node_name))
+            actors.append(ray.remote(Node).options(**options, scheduling_strategy=_on(name)).remote(sent, node_name))
         loaded = _LoadedThere(self, job, actors)
         try:
             with progress("load methods", len(actors)) as step:
@@ -136,7 +135,7 @@ class RayEngine:
             yield loaded
             loaded.close()
         finally:
-            for actor in actors:
+            for actor in filter(None, actors):
                 ray.kill(actor)
 
     def jobs(self, requested: int, here: Callable[[], int]) -> int:
@@ -189,7 +188,10 @@ class RayEngine:
         return frozenset(self._hosts)
 
     def _measure_hosts(self, names: Sequence[str]) -> None:
-        refs = {name: _remote(on_node.this_host, num_cpus=0).options(scheduling_strategy=_on(name)).remote() for name in names}
+        refs = {
+            name: _remote(on_node.this_host, num_cpus=0).options(scheduling_strategy=_on(name)).remote()
+            for name in names
+        }
         for name, ref in refs.items():
             self._hosts[name] = _get(ref)
 
@@ -429,9 +431,9 @@ def _start(config: EngineConfig, stack: ExitStack) -> None:
     # Before the import: nothing is reported to anyone.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    logging.getLogger("ray").setLevel(logging.ERROR)
     import ray
 
+    logging.getLogger("ray").setLevel(logging.ERROR)
     if ray.is_initialized():
         if config.address == "local":
             raise ConfigError("this process is connected to a Ray cluster already; say engine.address=auto to use it")
