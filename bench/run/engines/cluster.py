@@ -46,6 +46,7 @@ _AHEAD = 2
 """Blocks of an actor: one that it measures, one that waits beside it."""
 _ROWS_PER_TASK = 200
 """Short sequences are evaluated together up to so many rows: some seconds of work against milliseconds of overhead."""
+_TASKS_PER_SLOT = 4
 _MEGABYTE = 10**6
 _REACH_S = 5.0
 _STARTS = 3
@@ -148,10 +149,9 @@ class RayEngine:
         if not self._ship and tasks:
             self._check_folder(directory)
         call = _remote(_evaluate, num_cpus=1, max_retries=self._config.retries)
-        bunches = _bunches(tasks)
         slots = sum(int(node["Resources"].get("CPU", 0)) for node in _nodes().values())
         flying: dict[Any, tuple[tuple[Path, ...], int]] = {}
-        waiting = deque(bunches)
+        waiting = deque(_bunches(tasks, slots))
 
         def send() -> None:
             """Fill the window: twice the processors, and no more data than was asked for."""
@@ -412,15 +412,22 @@ def _absolute_task(task: Task) -> Task:
     return replace(task, directory=task.directory.absolute(), items=_absolute_items(task.items))
 
 
-def _bunches(tasks: Mapping[Path, Task]) -> list[tuple[Path, ...]]:
-    """Sequences that are evaluated together; the largest work comes first, so that none is left alone at the end."""
+def _bunches(tasks: Mapping[Path, Task], slots: int = 1) -> list[tuple[Path, ...]]:
+    """Sequences that are evaluated together; the largest work comes first, so that none is left alone at the end.
+
+    Parameters
+    ----------
+    slots : int
+        Processors; each is left several tasks to share the work evenly.
+    """
     cost = {path: len(task.pairs) * len(task.methods) for path, task in tasks.items()}
+    most = min(_ROWS_PER_TASK, sum(cost.values()) // (_TASKS_PER_SLOT * slots))
     found: list[list[Path]] = []
     room = 0
     for path in sorted(tasks, key=lambda path: (-cost[path], path)):
         if not found or cost[path] > room:
             found.append([])
-            room = _ROWS_PER_TASK
+            room = most
         found[-1].append(path)
         room -= cost[path]
     return [tuple(bunch) for bunch in found]

@@ -20,7 +20,7 @@ PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_po
 def cluster(nodes: int) -> Iterator[Any]:
     """Nodes of one processor each; all of them end with the block, also where it fails."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_agent_register_timeout_ms"] = f"{1000 * PATIENCE_S:.0f}"
+    os.environ["RAY_agent_register_timeout_ms"] = f"{1000 * PATIENCE_S:.0f}"  # noqa: SIM112
     import ray
     from ray.cluster_utils import Cluster
 
