@@ -241,7 +241,7 @@ def _extract(
     manifest: Manifest,
     phases: Phases,
 ) -> tuple[dict[str, MethodInfo], Manifest]:
-    from bench.run.extraction import Plan, extract_all, items_of
+    from bench.run.extraction import Plan, extract_blocks, items_of
 
     items = items_of(dataset, config.protocol.image)
     known = manifest.methods
@@ -266,7 +266,7 @@ def _extract(
         pairwise = [name for name, info in infos.items() if info.pairwise]
         incidents = Incidents.of(store.directory)
         plan = Plan(list(methods), items, config.latency, store, config.seed, dataset.pairs, pairwise)
-        extract_all(plan, lambda blocks: loaded.measure(blocks, incidents), store, sessions.place)
+        extract_blocks(plan, lambda blocks: loaded.measure(blocks, incidents), store, sessions.place)
         phases.end("extract")
         if config.latency.throughput_s > 0:
             throughput = loaded.throughput(items, config.latency.throughput_s)
@@ -338,8 +338,8 @@ def _evaluate(
         config.seed,
         jobs,
         config.timeouts.evaluate_s,
-        engine.evaluate,
-        sessions.place,
+        evaluate=engine.evaluate,
+        session_of=sessions.place,
     )
     manifest = replace(manifest, sessions=sessions.known)
     phases.end("evaluate")

@@ -246,6 +246,11 @@ class Station:
         self._image_config = image_config
         self._calibration, self._neighbours = CalibrationKernel(), Neighbours(threads)
 
+    def all(self, blocks: Iterator[Block]) -> Iterator[Measured]:
+        """Measure blocks, one after the other."""
+        for block in blocks:
+            yield Measured(block, self.measure(block))
+
     def measure(self, block: Block) -> Iterator[Event]:
         """Measure a block; it goes on when the next event is asked for."""
         evaluated = {key: prepare_item(item, self._image_config) for key, item in block.items.items()}
@@ -338,7 +343,7 @@ class Plan:
                 yield Block(number, place, f"{number:03d}-{place:06d}", tuple(pending), found)
 
 
-def extract_all(
+def extract_blocks(
     plan: Plan,
     measure: Callable[[Iterator[Block]], Iterator[Measured]],
     store: RunStore,
@@ -370,6 +375,43 @@ def extract_all(
                 if event.extraction is not None:
                     store.write_extraction(event.method, event.key, event.extraction, session)
                 step(event.method)
+
+
+def extract_all(
+    workers: Mapping[str, Worker],
+    items: Sequence[Item],
+    image_config: ImageConfig,
+    config: LatencyConfig,
+    store: RunStore,
+    seed: int,
+    threads: int,
+    pairs: Sequence[Pair] = (),
+    pairwise: Collection[str] = (),
+) -> Incidents:
+    """Run the first pass and the timing passes on this host; what the store already has is skipped.
+
+    Parameters
+    ----------
+    threads : int
+        Threads of a method, for what neighbours took from it.
+    pairs, pairwise :
+        As in :class:`Plan`.
+
+    Returns
+    -------
+    Incidents
+        Deaths of workers, those of earlier tries of this run included.
+
+    Raises
+    ------
+    ModelError, StoreError
+        As :func:`extract_blocks`.
+    """
+    incidents = Incidents.of(store.directory)
+    station = Station(workers, pairwise, image_config, config, incidents, threads)
+    plan = Plan(list(workers), items, config, store, seed, pairs, pairwise)
+    extract_blocks(plan, station.all, store, lambda conditions: store.session)
+    return incidents
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -44,7 +44,7 @@ from bench.timing.host import available_cpus
 log = logging.getLogger(__name__)
 _AHEAD = 2
 """Blocks of an actor: one that it measures, one that waits beside it."""
-_ROWS_PER_TASK = 200
+ROWS_PER_TASK = 200
 """Short sequences are evaluated together up to so many rows: some seconds of work against milliseconds of overhead."""
 _TASKS_PER_SLOT = 4
 _MEGABYTE = 10**6
@@ -126,7 +126,7 @@ class RayEngine:
         names = [name for name, node in _nodes().items() if node["Resources"].get("CPU", 0) >= self.threads]
         retries = self._config.retries
         options = {"num_cpus": self.threads, "max_restarts": retries, "max_task_retries": retries}
-        sent = ray.put(setup)
+        sent = _Sent([ray.put(setup)])  # held here until the end: a lost actor asks for it again
         for name in names[: max(1, job.blocks)]:
             actors.append(ray.remote(Node).options(**options, scheduling_strategy=_on(name)).remote(sent, node_name))
         loaded = _LoadedThere(self, job, actors)
@@ -148,7 +148,7 @@ class RayEngine:
     ) -> Iterator[tuple[Path, Found, Mapping[str, str] | None]]:
         if not self._ship and tasks:
             self._check_folder(directory)
-        call = _remote(_evaluate, num_cpus=1, max_retries=self._config.retries)
+        call = _remote(evaluate_there, num_cpus=1, max_retries=self._config.retries)
         slots = sum(int(node["Resources"].get("CPU", 0)) for node in _nodes().values())
         flying: dict[Any, tuple[tuple[Path, ...], int]] = {}
         waiting = deque(_bunches(tasks, slots))
@@ -157,7 +157,7 @@ class RayEngine:
             """Fill the window: twice the processors, and no more data than was asked for."""
             while waiting and len(flying) < 2 * slots:
                 in_flight = sum(size for _, size in flying.values())
-                if flying and in_flight > self._config.in_flight_mb * _MEGABYTE:
+                if flying and in_flight > slots * self._config.in_flight_mb * _MEGABYTE:
                     return
                 paths = waiting.popleft()
                 work = self._packed([tasks[path] for path in paths])
@@ -370,6 +370,18 @@ class _LoadedThere:
                     self._infos[name] = info
 
 
+@dataclass(frozen=True)
+class _Sent:
+    """Something in the object store; it travels to a node when it is asked for there."""
+
+    refs: list[Any]
+
+    def __call__(self) -> Any:
+        import ray
+
+        return ray.get(self.refs[0])
+
+
 def node_name() -> str:
     """Of the node this process runs on."""
     import ray
@@ -378,7 +390,7 @@ def node_name() -> str:
     return name
 
 
-def _evaluate(work: Sequences, node_folder: str | None, ship: bool, known: frozenset[str]) -> Answer:
+def evaluate_there(work: Sequences, node_folder: str | None, ship: bool, known: frozenset[str]) -> Answer:
     return on_node.evaluate(work, node_folder, ship, node_name(), known)
 
 
@@ -421,7 +433,7 @@ def _bunches(tasks: Mapping[Path, Task], slots: int = 1) -> list[tuple[Path, ...
         Processors; each is left several tasks to share the work evenly.
     """
     cost = {path: len(task.pairs) * len(task.methods) for path, task in tasks.items()}
-    most = min(_ROWS_PER_TASK, sum(cost.values()) // (_TASKS_PER_SLOT * slots))
+    most = min(ROWS_PER_TASK, sum(cost.values()) // (_TASKS_PER_SLOT * slots))
     found: list[list[Path]] = []
     room = 0
     for path in sorted(tasks, key=lambda path: (-cost[path], path)):

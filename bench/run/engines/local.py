@@ -86,8 +86,7 @@ class LoadedHere:
     def measure(self, blocks: Iterator[Block], incidents: Incidents) -> Iterator[Measured]:
         pairwise = [name for name, info in (self._infos or self.infos()).items() if info.pairwise]
         station = Station(self._workers, pairwise, self._image, self._latency, incidents, self._threads)
-        for block in blocks:
-            yield Measured(block, station.measure(block))
+        return station.all(blocks)
 
     def throughput(self, items: Sequence[Item], seconds: float) -> dict[str, dict[str, float]]:
         return throughput.measure(self._workers, items, self._image, seconds)

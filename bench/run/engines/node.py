@@ -242,13 +242,14 @@ class Node:
 
     Parameters
     ----------
-    setup : Setup
+    setup : callable
+        Gives the Setup.
     name : callable
-        Gives the name of the node; asked where it runs.
+        Gives the name of the node; both are asked where it runs.
     """
 
-    def __init__(self, setup: Setup, name: Callable[[], str]) -> None:
-        self._setup, self._name = setup, name()
+    def __init__(self, setup: Callable[[], Setup], name: Callable[[], str]) -> None:
+        self._setup, self._name = setup(), name()
         self._stack = ExitStack()
         self._loaded: LoadedHere | None = None
         self._scratch: Path | None = None
