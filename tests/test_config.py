@@ -17,7 +17,7 @@ from bench.schema import OpenCVConfig, PhotosConfig, RunConfig, SuperPointConfig
 CONF = resource("conf")
 GROUPS = {
     group: sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-    for group in ("protocol", "dataset", "model", "methods", "latency", "experiment")
+    for group in ("protocol", "dataset", "model", "methods", "latency", "engine", "experiment")
 }
 PRIMARY = {name for name, command in COMMANDS.items() if command.schema}
 

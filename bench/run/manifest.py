@@ -16,8 +16,6 @@ from bench.schema.identity import protocol_from
 SCHEMA_VERSION = 2
 """2: every file has a checksum; `Manifest.sessions`. 1 is read as well."""
 NAME = "manifest.json"
-HOST_CONDITIONS = ("host", "allocation")
-"""Conditions that are the hardware's and its system's; the others are versions."""
 RUNNING: Literal["running"] = "running"
 COMPLETE: Literal["complete"] = "complete"
 RUN, RECOMMENDATION = "run", "recommendation"
@@ -278,6 +276,11 @@ def conditions(host: Mapping[str, Any], versions: Mapping[str, str]) -> dict[str
         "versions.python": str(host.get("python")),
         **{f"versions.{name}": version for name, version in versions.items()},
     }
+
+
+def of_host(key: str) -> bool:
+    """Whether a condition is the hardware's and its system's; the others are versions."""
+    return key in ("host", "allocation") or key.startswith("device.")
 
 
 def from_dict(content: object, where: str) -> Manifest:

@@ -45,7 +45,7 @@ from bench.core.records import record
 from bench.core.types import Correspondences, Features, Size, StageTimes
 from bench.metrics.columns import current
 from bench.report.cards import Cards
-from bench.run.manifest import HOST_CONDITIONS, NAME, RUN, SCHEMA_VERSION, Manifest, read_manifest, write_manifest
+from bench.run.manifest import NAME, RUN, SCHEMA_VERSION, Manifest, of_host, read_manifest, write_manifest
 
 PAIR_COLUMNS = ("method", "pair", "sequence", "split", "outcome")
 TIME_COLUMNS = ("method", "item", "stage", "repeat", "block", "ms")
@@ -374,7 +374,7 @@ class RunStore:
     ) -> None:
         """Refuse conditions beside the known ones, unless they may be mixed."""
         last = known[-1] if known else {}
-        changed = [key for key in _differences(last, found) if not (any_host and key in HOST_CONDITIONS)]
+        changed = [key for key in _differences(last, found) if not (any_host and of_host(key))]
         if allow_mixed or (any_host and not changed):
             return
         texts = ", ".join(f"{key} ({last.get(key)}, here {found.get(key)})" for key in changed)

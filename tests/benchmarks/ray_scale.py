@@ -231,7 +231,7 @@ def _engine(address: str) -> Any:
     from bench.schema import EngineConfig
     from bench.schema.options import EngineKind
 
-    return RayEngine(EngineConfig(kind=EngineKind.ray, address=address), 1)
+    return RayEngine(EngineConfig(kind=EngineKind.ray, address=address), 1, {})
 
 
 def _overhead() -> tuple[float, float]:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from bench.core.errors import ConfigError
 from bench.core.types import Context, ImageRef, MethodInfo
+from bench.features.base import devices
 from bench.run.evaluation import Found, Task
 from bench.run.extraction import Block, Item, Measured
 from bench.run.incidents import Incidents
@@ -21,6 +22,7 @@ from bench.run.manifest import conditions
 from bench.schema import EngineConfig, ImageConfig, ImportedConfig, LatencyConfig, MethodConfig, TimeoutsConfig
 from bench.schema.options import EngineData, EngineKind
 from bench.timing import host
+from bench.timing.turns import Turn
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,10 @@ class Host:
     versions: dict[str, str]
 
     @classmethod
-    def here(cls) -> Host:
-        """This one."""
-        return cls(host.fingerprint(), host.versions())
+    def here(cls, methods: Mapping[str, MethodConfig]) -> Host:
+        """This one, with the devices that the methods may use beside its processor."""
+        beside = devices(methods)
+        return cls({**host.fingerprint(), **({"devices": beside} if beside else {})}, host.versions())
 
     @property
     def conditions(self) -> dict[str, str]:
@@ -109,6 +112,9 @@ class Engine(Protocol):
 
     def hosts(self) -> list[Host]:
         """Hosts that measure, one for each of different conditions."""
+
+    def turn(self, latency: LatencyConfig) -> AbstractContextManager[Turn]:
+        """Whether something else of bench ran beside what is measured in the block; see :mod:`bench.timing.turns`."""
 
     def idle(self) -> dict[str, object]:
         """Load of the first of them, while the run itself does nothing; see :func:`bench.timing.host.load`."""
@@ -181,7 +187,7 @@ def engine_of(
     if config.kind == EngineKind.local:
         from bench.run.engines.local import Local
 
-        return Local(host.resolve_threads(threads))
+        return Local(host.resolve_threads(threads), methods)
     imported = [name for name, method in methods.items() if isinstance(method, ImportedConfig)]
     if imported and config.data == EngineData.ship:
         raise ConfigError(
@@ -190,4 +196,4 @@ def engine_of(
         )
     from bench.run.engines.cluster import RayEngine
 
-    return RayEngine(config, threads)
+    return RayEngine(config, threads, methods)

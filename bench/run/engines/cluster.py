@@ -37,9 +37,10 @@ from bench.run.extraction import Block, Item, Measured
 from bench.run.incidents import Incidents
 from bench.run.store import RunStore
 from bench.run.worker import Worker
-from bench.schema import EngineConfig, SuperPointConfig
-from bench.schema.options import EngineData, ModelKind
+from bench.schema import EngineConfig, LatencyConfig, MethodConfig, SuperPointConfig
+from bench.schema.options import EngineData, LatencyMode, ModelKind
 from bench.timing.host import available_cpus
+from bench.timing.turns import Turn
 
 log = logging.getLogger(__name__)
 _AHEAD = 2
@@ -61,6 +62,7 @@ class RayEngine:
     config : EngineConfig
     threads : int
         Of a method; 0: the processors of the smallest node, at most 8.
+    methods : mapping
 
     Raises
     ------
@@ -68,10 +70,11 @@ class RayEngine:
         If Ray is not installed.
     """
 
-    def __init__(self, config: EngineConfig, threads: int) -> None:
+    def __init__(self, config: EngineConfig, threads: int, methods: Mapping[str, MethodConfig]) -> None:
         if importlib.util.find_spec("ray") is None:
             raise ConfigError("engine=ray needs Ray: pip install 'superpoint-bench[ray]'")
-        self._config = config
+        self._config, self._methods = config, methods
+        self._turn = Turn(False, "")
         self._ship = config.data == EngineData.ship
         self.threads = threads
         self.notes: list[str] = []
@@ -109,6 +112,19 @@ class RayEngine:
 
     def hosts(self) -> list[Host]:
         return distinct(self._hosts.values())
+
+    @contextmanager
+    def turn(self, latency: LatencyConfig) -> Iterator[Turn]:
+        # The nodes take turns, each on its host; this one measures nothing.
+        self._turn = Turn(latency.mode != LatencyMode.off, str(latency.when_busy))
+        yield self._turn
+
+    def took(self, turn: Mapping[str, Any]) -> None:
+        """Add what a node says of its turn."""
+        if turn:
+            self._turn.known = self._turn.known and turn["alone"] is not None
+            self._turn.waited_s += turn["waited_s"]
+            self._turn.beside += [each for each in turn["beside"] if each not in self._turn.beside]
 
     def idle(self) -> dict[str, object]:
         found: dict[str, object] = _get(_remote(on_node.idle, num_cpus=0).remote())
@@ -189,7 +205,7 @@ class RayEngine:
 
     def _measure_hosts(self, names: Sequence[str]) -> None:
         refs = {
-            name: _remote(on_node.this_host, num_cpus=0).options(scheduling_strategy=_on(name)).remote()
+            name: _remote(on_node.this_host, num_cpus=0).options(scheduling_strategy=_on(name)).remote(self._methods)
             for name in names
         }
         for name, ref in refs.items():
@@ -241,7 +257,7 @@ class RayEngine:
 
     def _packed(self, tasks: Sequence[Task]) -> Sequences:
         if not self._ship:
-            return Sequences(tuple(_absolute_task(task) for task in tasks))
+            return Sequences(tuple(_absolute_task(task) for task in tasks), methods=self._methods)
         images: dict[str, bytes] = {}
         features: dict[str, bytes] = {}
         for task in tasks:
@@ -251,7 +267,7 @@ class RayEngine:
                 for key in [pair.name for pair in task.pairs] if entry.pairwise else task.items:
                     path = store.extraction_file(name, key)
                     features[path.relative_to(task.directory).as_posix()] = read_bytes(path)
-        return Sequences(tuple(tasks), images, features)
+        return Sequences(tuple(tasks), images, features, self._methods)
 
 
 class _LoadedThere:
@@ -309,6 +325,7 @@ class _LoadedThere:
                 incidents.lost(name)
             for note in answer.notes:
                 incidents.note(note)
+            self._engine.took(answer.turn)
             yield Measured(block, answer.get(), self._engine.conditions_of(answer))
 
     def throughput(self, items: Sequence[Item], seconds: float) -> dict[str, dict[str, float]]:

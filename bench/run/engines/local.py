@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -17,7 +17,9 @@ from bench.run.extraction import Block, Item, Measured, Station
 from bench.run.incidents import Incidents
 from bench.run.worker import Worker
 from bench.schema import ImageConfig, LatencyConfig, MethodConfig, TimeoutsConfig
+from bench.schema.options import LatencyMode
 from bench.timing import host
+from bench.timing.turns import Turn, turn
 
 
 class Local:
@@ -27,10 +29,11 @@ class Local:
     ----------
     threads : int
         Of a method.
+    methods : mapping
     """
 
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
+    def __init__(self, threads: int, methods: Mapping[str, MethodConfig]) -> None:
+        self.threads, self._methods = threads, methods
         self.notes: list[str] = []
 
     def __enter__(self) -> Local:
@@ -42,7 +45,10 @@ class Local:
         return
 
     def hosts(self) -> list[Host]:
-        return [Host.here()]
+        return [Host.here(self._methods)]
+
+    def turn(self, latency: LatencyConfig) -> AbstractContextManager[Turn]:
+        return turn(latency.mode != LatencyMode.off, latency.when_busy)
 
     def idle(self) -> dict[str, object]:
         return host.load()

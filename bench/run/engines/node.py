@@ -29,9 +29,7 @@ from bench.run.incidents import Incidents
 from bench.schema import MethodConfig, SuperPointConfig
 from bench.schema.options import LatencyMode
 from bench.timing import host
-
-LOCK = "measuring.lock"
-"""In the folder of a node: held while something is timed, since several nodes can be one host."""
+from bench.timing.turns import turn
 
 
 @dataclass(frozen=True)
@@ -129,6 +127,8 @@ class Answer:
         Name of the node.
     host : Host or None
         Of a node that the run does not know yet.
+    turn : mapping
+        Whether something else of bench ran beside it; see :meth:`bench.timing.turns.Turn.record`.
     died, notes : tuple of str
         What happened to workers; see :class:`bench.run.incidents.Incidents`.
     """
@@ -137,6 +137,7 @@ class Answer:
     error: str = ""
     node: str = ""
     host: Host | None = None
+    turn: Mapping[str, Any] = field(default_factory=dict)
     died: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -253,11 +254,7 @@ class Node:
         self._stack = ExitStack()
         self._loaded: LoadedHere | None = None
         self._scratch: Path | None = None
-        self._host: Host | None = None
-
-    def host(self) -> Answer:
-        """The host, and its name."""
-        return answered(this_host, self._name)
+        self._taken: Mapping[str, Any] = {}
 
     def infos(self) -> Answer:
         """What the methods say of themselves."""
@@ -290,9 +287,9 @@ class Node:
             for theirs, ours in names.items():
                 text = text.replace(theirs, ours)
             answer = replace(answer, value=text)
+        answer = replace(answer, turn=self._taken)
         if self._name not in known:
-            self._host = self._host or this_host()
-            answer = replace(answer, host=self._host)
+            answer = replace(answer, host=this_host(self._setup.job.methods))
         if self._scratch is None:
             return answer
         incidents = self._incidents
@@ -337,13 +334,11 @@ class Node:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Nothing else of a run is timed on this host meanwhile."""
-        if self._setup.job.latency.mode == LatencyMode.off:
+        """Nothing else of bench is timed on this host meanwhile, also where several nodes are one host."""
+        latency = self._setup.job.latency
+        with turn(latency.mode != LatencyMode.off, latency.when_busy) as mine:
             yield
-            return
-        # Where the folder is shared by nodes the lock has to be the host's own.
-        with locked(folder_of(None) / LOCK, wait=True):
-            yield
+        self._taken = mine.record()
 
     def _ready(self) -> LoadedHere:
         if self._loaded is None:
@@ -386,11 +381,14 @@ class Sequences:
         Images that travelled, by their path on the run's host.
     features : mapping
         Files of features that travelled, by their path in the run directory.
+    methods : mapping
+        Of the run, for a node that says which host it is.
     """
 
     tasks: tuple[Task, ...]
     images: Files = field(default_factory=dict)
     features: Files = field(default_factory=dict)
+    methods: Mapping[str, MethodConfig] = field(default_factory=dict)
 
 
 def evaluate(work: Sequences, node_folder: str | None, ship: bool, name: str, known: frozenset[str]) -> Answer:
@@ -434,7 +432,7 @@ def evaluate(work: Sequences, node_folder: str | None, ship: bool, name: str, kn
         for theirs, ours in names.items():
             text = text.replace(theirs, ours)
         return replace(answer, value=text)
-    return answer if name in known else replace(answer, host=this_host())
+    return answer if name in known else replace(answer, host=this_host(work.methods))
 
 
 def missing_paths(paths: Sequence[str]) -> Answer:
@@ -452,8 +450,8 @@ def idle() -> dict[str, object]:
 _known_host: list[Host] = []
 
 
-def this_host() -> Host:
+def this_host(methods: Mapping[str, MethodConfig]) -> Host:
     """This host; found out once in a process."""
     if not _known_host:
-        _known_host.append(Host.here())
+        _known_host.append(Host.here(methods))
     return _known_host[0]
