@@ -61,10 +61,10 @@ class Ledger:
         """Digests that a file may have; empty if it is not listed."""
         return self.digests.get(self.name_of(path), [])
 
-    def append(self, path: Path, digest: str) -> None:
-        """List a file that is about to appear; on disk when this returns."""
-        name = self.name_of(path)
-        data = line(name, digest).encode()
+    def append(self, *entries: tuple[Path, str]) -> None:
+        """List files that are about to appear, with their digests; on disk when this returns."""
+        names = [(self.name_of(path), digest) for path, digest in entries]
+        data = "".join(line(name, digest) for name, digest in names).encode()
         current = _signature(self.path) == self._signature
         with self.path.open("r+b") as file:
             if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
@@ -74,7 +74,8 @@ class Ledger:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        self.digests.setdefault(name, []).append(digest)
+        for name, digest in names:
+            self.digests.setdefault(name, []).append(digest)
         # Another process may have appended, too: then the list is read again.
         self._signature = _signature(self.path) if current else (0, 0, 0)
 

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import datetime
 import errno
+import hashlib
 import io
 import itertools
 import json
@@ -36,6 +37,7 @@ _ASIDE = ".old-"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (*_FULL, errno.EACCES, errno.EPERM, errno.EROFS)
 _EXCHANGE = 2
+_SYNCED_TOGETHER = 8
 _CURRENT_FOLDER = -100
 
 
@@ -78,7 +80,7 @@ def staged_file(path: Path) -> Iterator[Path]:
             temporary.chmod(0o644)
             ledger = None if path.name == LEDGER else checksums.find(path)
             if ledger is not None:
-                ledger.append(path.absolute(), checksums.digest_of(temporary))
+                ledger.append((path.absolute(), checksums.digest_of(temporary)))
             temporary.replace(path)
             temporary = None
         _sync_folder(path.parent)
@@ -272,9 +274,65 @@ def write_atomic(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write several files as :func:`write_atomic` does, with fewer waits for the disk.
+
+    Their contents are synced side by side, their entries in the list of checksums and their folders once. A kill leaves
+    some of them, each whole.
+
+    Raises
+    ------
+    StoreError
+        If a folder cannot be written or the disk is full; files that are there already stay as they were.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    made: dict[Path, Path] = {}
+    handles: list[int] = []
+    path = next(iter(files), Path())
+    try:
+        for folder in dict.fromkeys(path.parent for path in files):
+            path = folder
+            make_folder(folder)
+        for path, data in files.items():
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path))
+            handles.append(handle)
+            made[path] = Path(name)
+            _hold(handle)
+            made[path].write_bytes(data)
+            made[path].chmod(0o644)
+        with ThreadPoolExecutor(_SYNCED_TOGETHER) as pool:
+            list(pool.map(os.fsync, handles))
+        entries: dict[Path, tuple[checksums.Ledger, list[tuple[Path, str]]]] = {}
+        for path in made:
+            ledger = checksums.find(path)
+            if ledger is not None:
+                digest = hashlib.sha256(files[path]).hexdigest()
+                entries.setdefault(ledger.root, (ledger, []))[1].append((path.absolute(), digest))
+        for ledger, listed in entries.values():
+            ledger.append(*listed)
+        for path in list(made):
+            made[path].replace(path)
+            del made[path]
+        for folder in dict.fromkeys(path.parent for path in files):
+            _sync_folder(folder)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        for handle in handles:
+            os.close(handle)
+        for temporary in made.values():
+            temporary.unlink(missing_ok=True)
+
+
 def write_json(path: Path, content: object) -> None:
     """Write JSON in the order given (methods keep theirs); infinities and NaN are refused."""
-    write_atomic(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    write_atomic(path, json_bytes(content))
+
+
+def json_bytes(content: object) -> bytes:
+    """JSON as :func:`write_json` writes it."""
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 
 def plain(value: Any) -> Any:

@@ -207,11 +207,14 @@ class Measured:
     events : iterable of Event
     conditions : mapping or None
         Those it is measured under; None: those of the run itself.
+    whole : bool
+        All of it is measured already, so its files can be written together.
     """
 
     block: Block
     events: Iterable[Event]
     conditions: Mapping[str, str] | None = None
+    whole: bool = False
 
 
 class Station:
@@ -368,12 +371,18 @@ def extract_blocks(
     with progress("extract", plan.total) as step:
         for measured in measure(plan.blocks(lambda: step(""))):
             session = session_of(measured.conditions)
+            together: list[tuple[str, str, Extraction]] = []
             for event in measured.events:
                 if isinstance(event, Times):
+                    store.write_extractions(together, session)
+                    together.clear()
                     store.write_part("times", measured.block.part, event.rows, session)
                     continue
                 if event.extraction is not None:
-                    store.write_extraction(event.method, event.key, event.extraction, session)
+                    together.append((event.method, event.key, event.extraction))
+                    if not measured.whole:
+                        store.write_extractions(together, session)
+                        together.clear()
                 step(event.method)
 
 

@@ -31,14 +31,15 @@ from numpy.typing import NDArray
 from bench.core.errors import FeatureError, StoreError
 from bench.core.files import (
     is_leftover,
+    json_bytes,
     read_json,
     read_npz,
     read_parquet,
     start_checksums,
     sweep,
     write_atomic,
-    write_json,
     write_parquet,
+    write_together,
 )
 from bench.core.names import safe_key, safe_name
 from bench.core.records import record
@@ -193,12 +194,23 @@ class RunStore:
         session : int, optional
             Under which conditions it was measured, where these are not the store's.
         """
+        self.write_extractions([(method, key, extraction)], session)
+
+    def write_extractions(self, extractions: Sequence[tuple[str, str, Extraction]], session: int | None = None) -> None:
+        """Write what became of several images or pairs: method, key and extraction of each."""
+        files = dict(self._packed(*each, session) for each in extractions)
+        if len(files) == 1:
+            write_atomic(*next(iter(files.items())))
+        elif files:
+            write_together(files)
+
+    def _packed(self, method: str, key: str, extraction: Extraction, session: int | None) -> tuple[Path, bytes]:
+        """The file of an extraction and its content."""
         path = self._feature_path(method, key)
         number = self.session if session is None else session
         position = {"block": extraction.block, "order": extraction.order, "session": number}
         if extraction.failure is not None:
-            write_json(path.with_suffix(".json"), {"failure": extraction.failure, **position})
-            return
+            return path.with_suffix(".json"), json_bytes({"failure": extraction.failure, **position})
         features, correspondences = extraction.features, extraction.correspondences
         size = extraction.size if features is None else features.size
         assert extraction.times is not None and size is not None
@@ -215,7 +227,7 @@ class RunStore:
             arrays |= {name: getattr(correspondences, name) for name in ("xy_ref", "xy_target", "scores")}
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
-        write_atomic(path, buffer.getvalue())
+        return path, buffer.getvalue()
 
     def read_extraction(self, method: str, key: str) -> Extraction:
         """Read what `write_extraction` wrote.

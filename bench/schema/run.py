@@ -82,7 +82,7 @@ class EngineConfig:
     """Folder on every node for what is shipped, safe to delete; null: superpoint-bench-USER in its temporary folder."""
     object_store_mb: Annotated[int, Range(80, 1_000_000, "more than a node has")] = 200
     """Memory that Ray may use for what travels, in MB, where it is started for the run; more goes to its disk."""
-    in_flight_mb: Annotated[int, Range(1, 1_000_000, "more than a node has")] = 20
+    in_flight_mb: Annotated[int, Range(1, 1_000_000, "more than a node has")] = 100
     """Most data of evaluations that wait or are under way, in MB for each processor of the cluster; no more is read and
     sent before some are finished."""
     retries: Annotated[int, Range(0, 1000, "something else is wrong then")] = 10

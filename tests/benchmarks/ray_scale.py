@@ -98,9 +98,9 @@ def simulate(tasks: Sequence[Work], workers: int, costs: Costs, in_flight: float
     return {"seconds": now, "driver_busy": driver / now, "workers_busy": computed / now / workers}
 
 
-def scenario(sequences: int, pairs: int, costs: Costs, seed: int = 0) -> tuple[list[Work], list[Work]]:
+def scenario(sequences: int, pairs: int, costs: Costs, workers: int, seed: int = 0) -> tuple[list[Work], list[Work]]:
     """Blocks of extraction and tasks of evaluation of a data set; sequences differ in size as HPatches' images do."""
-    from bench.run.engines.cluster import ROWS_PER_TASK
+    from bench.run.engines.cluster import rows_per_task
 
     rng = np.random.default_rng(seed)
     sizes = np.exp(rng.normal(0, 0.4, sequences))
@@ -114,7 +114,7 @@ def scenario(sequences: int, pairs: int, costs: Costs, seed: int = 0) -> tuple[l
         written_s = len(share) * METHODS * costs.feature_write_s
         blocks.append(Work(seconds, float(share.sum()) * costs.image_bytes, written_s))
     rows = pairs * METHODS
-    together = max(1, ROWS_PER_TASK // rows)
+    together = max(1, rows_per_task(sequences * rows, workers) // rows)
     evaluated = []
     for start in range(0, sequences, together):
         share = sizes[start : start + together]
@@ -144,9 +144,10 @@ def simulated(costs: Costs) -> list[dict[str, Any]]:
     shared = replace(costs, byte_s=0.0)
     for name, sequences, pairs in (("HPatches", 116, 5), ("1 million pairs", 200_000, 5)):
         for data, known in (("ship", costs), ("shared", shared)):
-            for phase, tasks in zip(("extract", "evaluate"), scenario(sequences, pairs, known), strict=True):
-                one = sum(task.seconds + task.write_s for task in tasks)
-                for workers in WORKERS:
+            for workers in WORKERS:
+                both = scenario(sequences, pairs, known, workers)
+                for phase, tasks in zip(("extract", "evaluate"), both, strict=True):
+                    one = sum(task.seconds + task.write_s for task in tasks)
                     in_flight = workers * 1e6 * EngineConfig().in_flight_mb
                     result = simulate(tasks, workers, known, in_flight)
                     row = {"data": name, "engine.data": data, "phase": phase, "workers": workers, "tasks": len(tasks)}
@@ -207,7 +208,11 @@ def measured(folder: Path) -> tuple[Costs, dict[str, Any]]:
     scratch = RunStore(folder / "scratch")
     extraction = Extraction(features, StageTimes(1, 1, 1), 0, 0)
     numbers = iter(range(10_000))
-    feature_write_s = timed(lambda: scratch.write_extraction("m", f"s/{next(numbers)}", extraction), 50)
+    alone_s = timed(lambda: scratch.write_extraction("m", f"s/{next(numbers)}", extraction), 50)
+    block = range(4 * METHODS)  # a block's come together
+    feature_write_s = timed(
+        lambda: scratch.write_extractions([("m", f"s/{next(numbers)}", extraction) for _ in block]), 10
+    ) / len(block)
     rows: list[Any] = list(finished.pairs.head(60).to_dict("records"))
     part_write_s = 3 * timed(lambda: scratch.write_part("rows", f"{next(numbers):05d}", rows), 30)
 
@@ -223,7 +228,12 @@ def measured(folder: Path) -> tuple[Costs, dict[str, Any]]:
                 if count == 1:
                     task_s, byte_s = _overhead()
     costs = Costs(task_s, byte_s, feature_write_s, part_write_s, extract_s, row_s)
-    return costs, {"evaluation_s": workers, "rows": len(finished.pairs), "load_average": os.getloadavg()}
+    return costs, {
+        "feature_write_alone_s": alone_s,
+        "evaluation_s": workers,
+        "rows": len(finished.pairs),
+        "load_average": os.getloadavg(),
+    }
 
 
 def _engine(address: str) -> Any:

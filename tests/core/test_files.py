@@ -32,6 +32,7 @@ from bench.core.files import (
     verify_files,
     write_atomic,
     write_json,
+    write_together,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +114,43 @@ def test_a_folder_is_the_old_or_the_new_one_wherever_its_replacement_is_killed(t
         if contents["a"] == b"new" and step > 20:
             break
     assert seen == {b"old", b"new"}
+
+
+def test_several_files_are_what_each_would_be_alone(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    start_checksums(tmp_path / "run")
+    contents = {tmp_path / f"run/{folder}/{name}": f"{folder}{name}".encode() for folder in "xy" for name in "abc"}
+    write_together(contents)
+    assert {path: read_bytes(path) for path in contents} == contents
+    assert verify_files(tmp_path / "run") == ([], [])
+    assert {path.stat().st_mode & 0o777 for path in contents} == {0o644}
+    write_together({next(iter(contents)): b"again"})
+    assert read_bytes(next(iter(contents))) == b"again"
+
+
+def test_a_full_disk_leaves_none_of_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DiskFullError, match="disk is full"):
+        write_together({tmp_path / "a": b"1", tmp_path / "b": b"2"})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_each_of_several_files_is_whole_and_listed_wherever_a_kill_comes(tmp_path: Path) -> None:
+    seen = set()
+    for step in range(1, 20):
+        run = tmp_path / str(step)
+        run.mkdir()
+        start_checksums(run)
+        kill_at(step, f"write_together({{Path({str(run)!r}) / f'{{n}}/f': str(n).encode() for n in range(3)}})")
+        sweep(run)
+        there = sorted(run.glob("*/f"))
+        assert {path.parent.name: read_bytes(path).decode() for path in there} == {
+            p.parent.name: p.parent.name for p in there
+        }
+        assert verify_files(run)[1] == []
+        seen.add(len(there))
+    assert seen == {0, 1, 2, 3}
 
 
 def test_a_folder_that_fails_leaves_the_old_one(tmp_path: Path) -> None:

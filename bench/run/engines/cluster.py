@@ -45,7 +45,7 @@ from bench.timing.turns import Turn
 log = logging.getLogger(__name__)
 _AHEAD = 2
 """Blocks of an actor: one that it measures, one that waits beside it."""
-ROWS_PER_TASK = 200
+_ROWS_PER_TASK = 200
 """Short sequences are evaluated together up to so many rows: some seconds of work against milliseconds of overhead."""
 _TASKS_PER_SLOT = 4
 _MEGABYTE = 10**6
@@ -326,7 +326,7 @@ class _LoadedThere:
             for note in answer.notes:
                 incidents.note(note)
             self._engine.took(answer.turn)
-            yield Measured(block, answer.get(), self._engine.conditions_of(answer))
+            yield Measured(block, answer.get(), self._engine.conditions_of(answer), whole=True)
 
     def throughput(self, items: Sequence[Item], seconds: float) -> dict[str, dict[str, float]]:
         from bench.run.throughput import IMAGES
@@ -441,6 +441,11 @@ def _absolute_task(task: Task) -> Task:
     return replace(task, directory=task.directory.absolute(), items=_absolute_items(task.items))
 
 
+def rows_per_task(rows: int, slots: int) -> int:
+    """Most rows of short sequences that are evaluated together: each processor is left several tasks."""
+    return min(_ROWS_PER_TASK, rows // (_TASKS_PER_SLOT * slots))
+
+
 def _bunches(tasks: Mapping[Path, Task], slots: int = 1) -> list[tuple[Path, ...]]:
     """Sequences that are evaluated together; the largest work comes first, so that none is left alone at the end.
 
@@ -450,7 +455,7 @@ def _bunches(tasks: Mapping[Path, Task], slots: int = 1) -> list[tuple[Path, ...
         Processors; each is left several tasks to share the work evenly.
     """
     cost = {path: len(task.pairs) * len(task.methods) for path, task in tasks.items()}
-    most = min(ROWS_PER_TASK, sum(cost.values()) // (_TASKS_PER_SLOT * slots))
+    most = rows_per_task(sum(cost.values()), slots)
     found: list[list[Path]] = []
     room = 0
     for path in sorted(tasks, key=lambda path: (-cost[path], path)):
