@@ -82,10 +82,10 @@ def test_a_silent_process_is_stopped(tmp_path: Path) -> None:
         list(map_in_children(stop_at_three, {n: n for n in range(9)}, 2, "a process", tmp_path / "log", 2.0))
 
 
-def test_a_function_in_a_process_of_its_own() -> None:
+def test_a_function_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert call_in_child("os:getppid") == os.getpid()
     with pytest.raises(WorkerError, match="FileNotFoundError.*nowhere"):
-        call_in_child("os:listdir", "/nowhere")
+        call_in_child("os:listdir", str(tmp_path / "nowhere"))
 
 
 def left_behind(path: str) -> None:

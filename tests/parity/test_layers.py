@@ -75,7 +75,7 @@ def test_the_error_enters_where_the_kernel_differs() -> None:
     core = ov.Core()
     shared = shared_layers(network(), network(scale=1.25))
     nodes = [layer.end for layer, _ in shared]
-    a, b = (Tapped(core, network(scale), nodes, SHAPE, PROPERTIES) for scale in (1.0, 1.25))
+    a, b = (Tapped(core, network(scale), nodes, SHAPE, PROPERTIES, "CPU") for scale in (1.0, 1.25))
     image = np.full(SHAPE, 0.25, np.float32)
     values, others = a.run(image), b.run(image)
     # 0.25 + 0.5 in both channels; the second convolution adds both: 2 * 0.75 * scale + 0.5.

@@ -90,7 +90,12 @@ class Ended:
 
 def available(launcher: str) -> bool:
     """Whether the plugin of a launcher is installed."""
-    return launcher == "basic" or importlib.util.find_spec(PLUGINS[launcher]) is not None
+    if launcher == "basic":
+        return True
+    try:
+        return importlib.util.find_spec(PLUGINS[launcher]) is not None
+    except ModuleNotFoundError:  # no plug-in at all
+        return False
 
 
 def multirun(place: Path, launcher: str, fault: str, *words: str) -> Ended:

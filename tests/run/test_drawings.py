@@ -84,12 +84,16 @@ def test_drawings_show_the_measured_pair(preset: str, folder: Path) -> None:
         if protocol.homography.frame == "evaluated":
             size = items_size(dataset, drawing.pair, config)
             error = corner_error(given.H_estimated, given.H_true, size, protocol.homography.corners)
+            per = protocol.homography.per_short_side_px
+            if per is not None:
+                target = items_size(dataset, drawing.pair, config, "target")
+                error /= min(target.height, target.width) / per
             assert error == row["corner_error_px"]
 
 
-def items_size(dataset: DataSet, pair: str, config: RunConfig) -> Size:
-    """Size of the evaluated reference image."""
-    key = next(p.reference.key for p in dataset.pairs if p.name == pair)
+def items_size(dataset: DataSet, pair: str, config: RunConfig, role: str = "reference") -> Size:
+    """Size of an evaluated image of the pair."""
+    key = next(getattr(p, role).key for p in dataset.pairs if p.name == pair)
     items = {item.key: item for item in items_of(dataset, config.protocol.image)}
     return prepare_item(items[key], config.protocol.image).size
 

@@ -26,6 +26,7 @@ from bench.core.types import Context, EvaluatedImage, Features, MethodInfo, Size
 from bench.features.base import create
 from bench.run import benchmark
 from bench.run.benchmark import read, run
+from bench.run.engines import local
 from bench.run.manifest import Manifest, read_manifest, write_manifest
 from bench.run.merge import found_runs, merge
 from bench.run.verify import verify
@@ -102,7 +103,7 @@ def measure(place: Path) -> Measure:
         directory = place / name
         if not directory.exists():
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(benchmark, "Worker", Here)
+                patch.setattr(local, "Worker", Here)
                 patch.setattr(benchmark, "write_report", no_report)
                 fixed = [f"run_dir={directory}", f"data_root={place / 'data'}", f"cache={place / 'cache'}"]
                 run(compose([*data, *overrides, *fixed]))
@@ -203,7 +204,7 @@ def test_a_finished_merged_run_is_not_measured_again(merged: Path, place: Path) 
     fixed = [f"run_dir={copy}", f"data_root={place / 'data'}", f"cache={place / 'cache'}"]
     before = (copy / "pairs.parquet").read_bytes()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(benchmark, "Worker", None)
+        patch.setattr(local, "Worker", None)
         patch.setattr(benchmark, "write_report", no_report)
         run(compose([*COMMAND, *fixed]))
     assert (copy / "pairs.parquet").read_bytes() == before

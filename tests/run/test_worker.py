@@ -134,5 +134,5 @@ def test_time_limits_have_a_range(key: str, value: float) -> None:
 
 
 def test_an_unknown_backend_says_what_is_allowed(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="allowed: tensorflow, openvino, opencv"):
+    with pytest.raises(ConfigError, match="allowed: tensorflow, openvino, onnxruntime"):
         worker(tmp_path, "none", backend="no_such_module")

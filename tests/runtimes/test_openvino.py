@@ -28,7 +28,9 @@ def test_fp32_equals_tensorflow(make: Make, image: EvaluatedImage, superpoint: P
     expected, found = reference._network.infer(grey), converted._network.infer(grey)
     assert set(found) == set(expected)
     for key, tolerance in {"logits": 1e-4, "prob": 1e-5, "descriptors_raw": 1e-4, "descriptors": 1e-5}.items():
-        np.testing.assert_allclose(found[key], expected[key], atol=tolerance, rtol=0, err_msg=key)
+        # Logits reach 20, where kernels without AVX-512 sum in another order: one in a hundred thousand of the value.
+        rtol = 1e-5 if key == "logits" else 0
+        np.testing.assert_allclose(found[key], expected[key], atol=tolerance, rtol=rtol, err_msg=key)
     a, _ = reference.extract(image)
     b, _ = converted.extract(image)
     rows_a, rows_b = common(a, b)
