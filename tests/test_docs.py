@@ -19,6 +19,9 @@ MADE = ("index.md", "presets.md", "commands.md", "api.md", "contributing.md", "c
 OUTSIDE = ("searchpath", "=mine", "...", "GROUP=", "key=", "dataset=NAME")
 """Commands with one of these need a file or a word of the reader's."""
 
+PLUGINS = ("hydra/launcher=", "hydra/sweeper=", "hydra.launcher.", "hydra.sweeper.")
+"""Words of launchers and sweepers, which come with extras."""
+
 
 def commands(page: Path) -> list[str]:
     """Command lines of ``bench`` in blocks without a language, and commands with overrides in a line of text; comments
@@ -45,12 +48,7 @@ def test_the_pages_have_commands() -> None:
 @pytest.mark.parametrize("command", ALL)
 def test_a_command_composes(command: str) -> None:
     _, *words = shlex.split(command.replace("<run>", "RUN").replace("<date_time>", "DATE"))
-    # Launchers and sweepers are plug-ins of the extras.
-    words = [
-        word
-        for word in words
-        if not word.startswith(("-", "hydra/launcher=", "hydra/sweeper=", "hydra.launcher.", "hydra.sweeper."))
-    ]
+    words = [word for word in words if not word.startswith(("-", *PLUGINS))]
     name = words.pop(0) if words and words[0] in COMMANDS else "run"
     if not COMMANDS[name].schema:
         assert words[0] in WHAT
