@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 # Here, so that it holds in every process before anything of this package can import OpenVINO.
 telemetry.switch_off()
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 _HOME = {
     "bench.core.types": (
         "Context",
