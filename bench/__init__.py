@@ -140,14 +140,26 @@ def benchmark(overrides: Sequence[str] = ()) -> Run:
     TypeError
         If `overrides` is one str instead of several.
     """
-    from bench.config import check_inputs, compose
     from bench.run.benchmark import run
+
+    return run(_configured(overrides), ["bench", *overrides])
+
+
+def _configured(overrides: Sequence[str], command: str = "run") -> Any:
+    """The configuration of a command, its files and folders looked at.
+
+    Raises
+    ------
+    TypeError
+        If `overrides` is one str instead of several.
+    """
+    from bench.config import check_inputs, compose
 
     if isinstance(overrides, str):
         raise TypeError(f"overrides is a list of str, such as [{overrides!r}]")
-    config = compose(overrides)
+    config = compose(overrides, command)
     check_inputs(config)
-    return run(config, ["bench", *overrides])
+    return config
 
 
 def compare(runs: Sequence[str | Path], **options: Any) -> Compared:
@@ -249,11 +261,6 @@ def recommend(overrides: Sequence[str] = ()) -> Recommended:
     TypeError
         If `overrides` is one str instead of several.
     """
-    from bench.config import check_inputs, compose
     from bench.run.recommend import recommend
 
-    if isinstance(overrides, str):
-        raise TypeError(f"overrides is a list of str, such as [{overrides!r}]")
-    config = compose(overrides, "recommend")
-    check_inputs(config)
-    return recommend(config, ["recommend", *overrides])
+    return recommend(_configured(overrides, "recommend"), ["recommend", *overrides])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import glob
-import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -20,6 +19,7 @@ from bench.commands import schema_of
 from bench.core import presets
 from bench.core.doors import importable
 from bench.core.errors import BenchError, ConfigError
+from bench.core.names import folders_matching
 from bench.core.resources import cache_folder, resource
 from bench.schema import DatasetConfig, MethodConfig, check, inputs
 from bench.schema.checks import Text, fields_of, has_controls, wrong_word
@@ -305,7 +305,7 @@ def check_inputs(config: Any) -> None:
                 raise ConfigError(f"{key}: {nearest} is no folder; give a folder, or one that can be made")
             continue
         if wanted.kind == "folders" and not path.exists() and glob.has_magic(value):
-            if not any(map(os.path.isdir, glob.iglob(value))):  # noqa: PTH207 - Path.glob refuses absolute patterns
+            if next(folders_matching(value), None) is None:
                 raise ConfigError(f"{key}: no folder fits {value!r}; give {wanted.what}")
             continue
         try:

@@ -13,6 +13,7 @@ from typing import Any
 from bench.check.evidence import Evidence, extraction_times, load
 from bench.core.errors import BenchError, ConfigError, StoreError
 from bench.core.files import new_directory, read_parquet, write_error
+from bench.core.names import folders_matching
 from bench.metrics.columns import COUNTS, current, current_names, metrics_of
 from bench.metrics.record import filled
 from bench.report.comparison import Listed, Written, write_comparison
@@ -157,7 +158,7 @@ def _expanded(runs: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
         if path.is_dir() or not glob.has_magic(str(entry)):
             named.append(path)
             continue
-        matches = [Path(match) for match in sorted(_matching(str(entry))) if Path(match).is_dir()]
+        matches = sorted(folders_matching(str(entry)), key=str)
         if not matches:
             raise ConfigError(
                 f"runs: no folder fits {str(entry)!r}; give folders of runs, or a pattern such as results/*"
@@ -174,10 +175,6 @@ def _expanded(runs: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
         raise ConfigError(f"runs: {twice} stands twice")
     rest: dict[Path, Path] = {path.resolve(): path for path in found if path.resolve() not in known}
     return named, list(rest.values())
-
-
-def _matching(pattern: str) -> list[str]:
-    return glob.glob(pattern)  # noqa: PTH207 - a pattern may be absolute, which Path.glob refuses
 
 
 def _read(

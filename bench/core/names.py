@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError, ConfigError
@@ -14,6 +17,12 @@ MAX_BYTES = 200
 """File systems take 255; suffixes and temporary names need the rest."""
 _EXECUTED = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20].", re.DOTALL)
 """What spreadsheets take for the beginning of a formula, the full-width forms included."""
+
+
+def folders_matching(pattern: str) -> Iterator[Path]:
+    """Folders whose path a pattern such as ``results/*`` matches, absolute ones included, in no order."""
+    # Path.glob refuses absolute patterns.
+    return (path for path in map(Path, glob.iglob(pattern)) if path.is_dir())  # noqa: PTH207
 
 
 def safe_name(name: str, what: str, error: type[BenchError] = ConfigError) -> str:

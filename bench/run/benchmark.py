@@ -45,7 +45,6 @@ from bench.run.manifest import (
     Manifest,
     MethodRecord,
     ProtocolRecord,
-    WholeRecord,
     read_manifest,
     write_manifest,
 )
@@ -183,18 +182,9 @@ def _manifest(
     hosts: Sequence[Host],
 ) -> Manifest:
     """The manifest of a run that has not begun; `hosts` will measure it."""
-    protocol = config.protocol
     return Manifest(
-        protocol=ProtocolRecord(protocol.name, protocol_hash(protocol), protocol.version, asdict(protocol)),
-        dataset=DatasetRecord(
-            dataset.name,
-            dataset.digest,
-            dataset.note,
-            dataset.sequences_expected,
-            dataset.pairs_expected,
-            [pair.name for pair in dataset.pairs],
-            _whole(dataset),
-        ),
+        protocol=ProtocolRecord.of(config.protocol),
+        dataset=DatasetRecord.of(dataset),
         identity=_identity(config, dataset, methods),
         sessions=[each.conditions for each in hosts],
         title=config.title,
@@ -208,15 +198,6 @@ def _manifest(
         git=host.git_commit(Path(__file__).parent),
         rows_expected=len(methods) * len(dataset.pairs),
     )
-
-
-def _whole(dataset: DataSet) -> WholeRecord | None:
-    """What the manifest says of the data set that a shard is part of."""
-    whole = dataset.whole
-    if whole is None:
-        return None
-    names = [pair.name for pair in whole.pairs]
-    return WholeRecord(whole.shard, whole.digest, whole.note, whole.sequences_expected, whole.pairs_expected, names)
 
 
 def _continued(wanted: Manifest, earlier: Manifest) -> Manifest:

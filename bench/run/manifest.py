@@ -10,8 +10,9 @@ from typing import Any, Literal
 from bench.core.errors import StoreError
 from bench.core.files import has_checksums, plain, read_json, write_json
 from bench.core.records import record
+from bench.core.types import DataSet, Whole
 from bench.schema import ProtocolConfig
-from bench.schema.identity import protocol_from
+from bench.schema.identity import protocol_from, protocol_hash
 
 SCHEMA_VERSION = 2
 """2: every file has a checksum; `Manifest.sessions`. 1 is read as well."""
@@ -31,6 +32,10 @@ class ProtocolRecord:
     version: int = 1
     config: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, protocol: ProtocolConfig) -> ProtocolRecord:
+        return cls(protocol.name, protocol_hash(protocol), protocol.version, asdict(protocol))
+
 
 @dataclass(frozen=True)
 class WholeRecord:
@@ -42,6 +47,11 @@ class WholeRecord:
     sequences_expected: int | None = None
     pairs_expected: int | None = None
     pairs: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, whole: Whole) -> WholeRecord:
+        names = [pair.name for pair in whole.pairs]
+        return cls(whole.shard, whole.digest, whole.note, whole.sequences_expected, whole.pairs_expected, names)
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,18 @@ class DatasetRecord:
     pairs_expected: int | None = None
     pairs: list[str] = field(default_factory=list)
     whole: WholeRecord | None = None
+
+    @classmethod
+    def of(cls, dataset: DataSet) -> DatasetRecord:
+        return cls(
+            dataset.name,
+            dataset.digest,
+            dataset.note,
+            dataset.sequences_expected,
+            dataset.pairs_expected,
+            [pair.name for pair in dataset.pairs],
+            None if dataset.whole is None else WholeRecord.of(dataset.whole),
+        )
 
 
 @dataclass(frozen=True)

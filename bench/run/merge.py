@@ -32,7 +32,7 @@ from bench.core.files import (
     write_atomic,
     write_parquet,
 )
-from bench.core.names import safe_name, to_csv
+from bench.core.names import folders_matching, safe_name, to_csv
 from bench.core.progress import progress
 from bench.run.benchmark import TIME_ORDER, Run, marked, render_with
 from bench.run.drawings import draw_run
@@ -91,8 +91,7 @@ def found_runs(patterns: Sequence[str]) -> list[Path]:
     for text in patterns:
         paths = [Path(text)]
         if not paths[0].is_dir():
-            names = sorted(glob.glob(text))  # noqa: PTH207 (a pattern may be absolute)
-            paths = [Path(name) for name in names if (Path(name) / NAME).is_file()]
+            paths = [path for path in sorted(folders_matching(text), key=str) if (path / NAME).is_file()]
             if not paths:
                 what = "matches no run" if glob.has_magic(text) else "is no folder"
                 raise ConfigError(f"runs: {text} {what}; give run directories, or patterns such as 'results/shard_*'")

@@ -230,17 +230,8 @@ def _manifest(
     asked = {key: value for key, value in asdict(config).items() if key not in _NOT_ASKED}
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:16]
     return Manifest(
-        protocol=ProtocolRecord(
-            config.protocol.name, protocol_hash(config.protocol), config.protocol.version, asdict(config.protocol)
-        ),
-        dataset=DatasetRecord(
-            dataset.name,
-            dataset.digest,
-            dataset.note,
-            dataset.sequences_expected,
-            dataset.pairs_expected,
-            [pair.name for pair in dataset.pairs],
-        ),
+        protocol=ProtocolRecord.of(config.protocol),
+        dataset=DatasetRecord.of(dataset),
         kind=RECOMMENDATION,
         identity={
             "protocol": protocol_hash(config.protocol),

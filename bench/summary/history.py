@@ -98,16 +98,6 @@ class RunHistory:
     alpha: float = ALPHA
 
 
-@dataclass(frozen=True)
-class _Series:
-    """One metric of one method over the runs that have it."""
-
-    method: str
-    metric: str
-    places: tuple[int, ...]
-    values: tuple[float, ...]
-
-
 def default_metrics(runs: Sequence[RunRows]) -> list[str]:
     """What a history follows unless told otherwise: the main metric, matching, repeatability, the median time."""
     present = list(dict.fromkeys(metric for run in runs for metric in metrics_in(run)))
